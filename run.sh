@@ -69,6 +69,7 @@ HELP
 . "$SER_ROOT/utils/recipe.sh"
 
 check_common "$@"
+check_commands
 [[ $search =~ ^([1-9][0-9]*)?$ ]] || die "--search $search: a number of trials"
 [[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
 [[ $corpora =~ ^[a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*$ ]] || die "--corpora $corpora: names such as tess,ravdess"

@@ -69,6 +69,7 @@ if [[ -z ${train_cmd:-} ]]; then # jobs side by side on this machine
   config_options=("--training.threads=$((threads > 1 ? threads : 1))" ${config_options[@]+"${config_options[@]}"})
 fi
 . "$SER_ROOT/cmd.sh"
+check_commands
 # shellcheck disable=SC2086
 ser_environment ${extras//,/ }
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.

@@ -15,11 +15,20 @@ check_common() {
   done
   ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
   [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
+  [[ $data != "$dump" ]] || die "--data $data --dump $dump: preparation replaces folders of data. Give two folders"
   for name in recipe data dump exp; do
     [[ ${!name} != *$'\n'* ]] || die "--$name $(printf %q "${!name}"): a line break in the path. Rename that folder"
   done
   [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
   recipe=$(cd "$recipe" && pwd)
+}
+
+# The launchers of cmd.sh, each with its options.
+check_commands() {
+  local name
+  for name in train_cmd cpu_cmd; do
+    command -v "${!name%% *}" >/dev/null || die "$name=${!name}: no command ${!name%% *}; see cmd.sh"
+  done
 }
 
 # Whether a stage is asked for.

@@ -37,6 +37,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OSError: of another file, which the block reads.
     """
     path = Path(path)
+    if path.is_symlink() and not path.is_file():  # of a folder on another disk, which stays a link
+        path = Path(os.path.realpath(path))
     # Unique also among machines that share a disk; the suffix stays last because libraries rely on it.
     temporary = path.with_name(f".tmp.{secrets.token_hex(6)}.{path.name}")
     try:

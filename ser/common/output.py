@@ -123,11 +123,11 @@ class SafeStream:
     """A text stream that escapes what it writes by `lines`; other attributes are those of the stream.
 
     Attributes:
-        stream: the underlying stream.
+        stream: the underlying stream; in place of a closed one, for which Python has None, the null device.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 # open to the end
 
     def write(self, text: str) -> int:
         """Write escaped text."""

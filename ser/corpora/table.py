@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,12 @@ def read_utf8(path: Path) -> str:
     check_regular(path, "put it there")
     data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")
+        if (start := data.find(b"\0")) < 0:  # text never has it, but for UTF-16
+            return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        fix = "save the table as UTF-8 (in Excel: `CSV UTF-8`)"
-        raise InputError("not UTF-8 text", f"{path}:{line}", fix) from None
+        start = error.start
+    line = data.count(b"\n", 0, start) + 1
+    raise InputError("not UTF-8 text", f"{path}:{line}", "save the table as UTF-8 (in Excel: `CSV UTF-8`)")
 
 
 def read_sheet(path: Path, issues: Issues = RAISE_ALL) -> tuple[list[str], list[tuple[list[str], str]], bool]:
@@ -156,10 +158,18 @@ def read_workbook(path: Path) -> list[list[Any]]:
     check_regular(path, "put it there")
     from openpyxl import load_workbook
 
+    def read(data_only: bool) -> list[list[Any]]:
+        sheet = load_workbook(path, read_only=True, data_only=data_only).worksheets[0]
+        return [list(row) for row in sheet.iter_rows(values_only=True)]
+
     # openpyxl does not document what a damaged file raises.
     with as_input_error("not readable as an Excel file", path, "save it as `CSV UTF-8`", Exception):
-        book = load_workbook(path, read_only=True, data_only=True)
-        return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        rows = read(True)
+        empty = [n for n, cells in enumerate(zip_longest(*rows[1:])) if all(cell is None for cell in cells)]
+        if any(str(row[n]).startswith("=") for row in (read(False) if empty else []) for n in empty if n < len(row)):
+            what = "holds formulas without their values; open it in a spreadsheet program and save it there"
+            warnings.warn(f"{path}: {what}", stacklevel=2)
+    return rows
 
 
 def column_key(name: str) -> str:

@@ -64,7 +64,7 @@ def open_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # the device meta holds no values
     except (RuntimeError, AssertionError) as error:
         raise InputError(str(error).splitlines()[0], f"device {name}", "use cpu") from None
     torch.backends.cudnn.allow_tf32 = False

@@ -99,3 +99,9 @@ def test_an_interrupt_during_the_imports_of_a_step_is_one_line(tmp_path):
     done = subprocess.run([sys.executable, step, "exp"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (-signal.SIGINT, 130)
     assert done.stderr == "error: interrupted. Rerun the same command to resume.\n"
+
+
+def test_closed_streams_are_no_error():
+    program = "from ser.common import guarded; import sys; guarded(lambda: print(1, file=sys.stderr) or print(1))()"
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{program}' >&- 2>&-"])
+    assert done.returncode == 0

@@ -66,6 +66,19 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch, at_once):
     assert names(tmp_path / "a") == ["new"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_a_folder_stays_one(tmp_path, there):
+    link, folder = tmp_path / "link", tmp_path / "other" / "disk"
+    (folder if there else folder.parent).mkdir(parents=True)
+    link.symlink_to(folder)
+    with atomic_path(link) as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert link.is_symlink()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert [path.name for path in folder.parent.iterdir()] == ["disk"]
+
+
 def test_a_reader_never_misses_a_folder_that_is_replaced(tmp_path):
     """Nor the file in it, where the system can exchange names."""
     first, second = tmp_path / "first", tmp_path / "second"

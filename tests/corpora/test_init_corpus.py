@@ -317,3 +317,16 @@ def test_tables_without_a_possible_recipe_are_refused(rows, tmp_path, init):
         assert code == 1
         assert words in text
         assert not (tmp_path / "mine").exists()
+
+
+def test_formulas_that_nothing_has_computed_are_named(tmp_path, rows, capsys):
+    table = write_table(tmp_path / "t.xlsx", [[*row[:2], f'=LOWER("{row[2]}")', "x"] for row in rows])
+    with pytest.warns(match=f"{table}: holds formulas without their values; "):
+        assert main(["init-corpus", "mine", str(table), "--out", str(tmp_path / "mine")]) == 1
+    assert "labels of 0 classes were recognised" in capsys.readouterr().err
+
+
+def test_utf_16_without_a_mark_is_no_utf_8(init, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,speaker,emotion\na.wav,s,sad\n", encoding="utf-16-le")
+    assert init(table)[1].startswith(f"error: {table}:1: not UTF-8 text; ")

@@ -247,6 +247,13 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
         (["predict", "MODEL", "a.wav", "--head", "three"], "no head three; it has one, two, and mean of all"),
         (["predict", "MODEL", "a.wav", "--device", "abacus"], "error: device abacus: "),
         (["predict", "MODEL", "FILE", "--out", "FOLDER"], "error: FOLDER: not a file that can be replaced; "),
+        (["predict", "MODEL", "FILE", "--out", "-"], "error: -: not a file that can be replaced; "),
+        (["predict", "MODEL", "FILE", "--out", "o.parquet"], "--out o.parquet: no format is known by .parquet; "),
+        (["predict", "MODEL", "FILE", "--out", "o.xlsx", "--format", "csv"], "error: --format csv: --out o.xlsx is "),
+        (["predict", "MODEL", "FILE", "--out", "MODEL/model.json"], "files of the model MODEL; give another --out"),
+        (["timeline", "MODEL", "FILE", "--out", "MODEL/x"], "files of the model MODEL; give another --out"),
+        (["timeline", "MODEL", "FILE", "--out", "FILE"], "error: --out FILE: not a folder; "),
+        (["predict", "MODEL", "FILE", "--device", "meta"], "error: device meta: "),
         (["predict", "MODEL", "FILE", "--format", "ark"], "give --out <name>.ark"),
         (["predict", "MODEL", "FILE", "FILE", "--format", "ark", "--out", "o.ark"], "FILE is given twice"),
         (["export", "MODEL", "a.pt"], "error: a.pt: must end in .onnx\n"),
@@ -256,13 +263,44 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
 def test_a_mistake_is_one_line(made, packed, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     places = {"MODEL": str(packed), "FILE": files_of(made)[0], "FOLDER": str(tmp_path)}
-    assert main([places.get(word, word) for word in arguments]) == 1
+    arguments = [word.replace("MODEL", str(packed)) if "/" in word else places.get(word, word) for word in arguments]
+    assert main(arguments) == 1
     for word, place in places.items():
         message = message.replace(word, place)
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        (["calls.csv"], "calls.csv"),
+        (["link.csv"], "calls.csv"),
+        (["calls.csv"], "recording"),
+        (["wav.scp"], "wav.ark"),
+        (["."], "wav.ark"),
+        (["recording", "--utt2spk", "calls.csv"], "calls.csv"),
+    ],
+)
+def test_inputs_are_not_written_over(made, packed, tmp_path, monkeypatch, capsys, given, out):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(files_of(made)[0], "recording")
+    Path("calls.csv").write_text("path\nrecording\n")
+    Path("link.csv").symlink_to("calls.csv")
+    Path("wav.scp").write_text("call recording\n")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["predict", str(packed), *given, "--out", out]) == 1
+    assert capsys.readouterr().err.startswith("error: --out: would be written over the input ")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_out_that_is_a_link_stays_one(made, packed, tmp_path):
+    (tmp_path / "link.csv").symlink_to("other.csv")
+    assert main(["predict", str(packed), files_of(made)[0], "--out", str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "other.csv").is_file()
 
 
 def test_the_example_of_the_documentation_runs(made, packed, monkeypatch, tmp_path, capsys):

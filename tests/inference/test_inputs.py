@@ -392,3 +392,9 @@ def test_a_duration_without_a_start_is_that_of_the_file(tmp_path):
     (tmp_path / "t.csv").write_text("file,duration\na.wav,3.5\n")
     with scratch() as folder:
         assert sources_of(str(tmp_path / "t.csv"), folder)[0].end is None
+
+
+def test_a_closed_standard_input_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with refuses("standard input is closed", where="input -", fix="send audio there, or give files"):
+        sources_of("-", tmp_path)

@@ -124,6 +124,17 @@ def test_new_files_alone_are_answered_and_errors_count_still(packed, folder, cal
     assert calls.count == 0
 
 
+def test_a_damaged_file_can_be_repaired_and_appended_to(packed, folder):
+    out = folder / "answers.csv"
+    assert predict(packed, folder, "--out", out) == 0
+    intact = out.read_text()
+    out.write_text(f"{intact}x\n")
+    assert predict(packed, folder, "--out", out, "--append", "true") == 1
+    out.write_text(intact)
+    assert predict(packed, folder, "--out", out, "--append", "true") == 0
+    assert out.read_text() == intact
+
+
 def test_two_runs_do_not_write_one_file(packed, folder, capsys):
     import fcntl
 

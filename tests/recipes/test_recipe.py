@@ -201,6 +201,8 @@ def test_a_stopped_training_ends_its_jobs_and_the_rerun_continues(prepared: Reci
         (["--stage", "-1"], "error: --stage -1: stages are 0 to 7"),
         (["--stage", "5", "--stop-stage", "4"], "nothing lies between them"),
         (["--nj", "0"], "--nj 0: a number of jobs from 1"),
+        (["--data", "x", "--dump", "x"], "--data x --dump x: preparation replaces folders of data. Give two folders"),
+        (["--cpu-cmd", "none.pl --mem 2G"], "cpu_cmd=none.pl --mem 2G: no command none.pl; see cmd.sh"),
         (["train"], "train: an argument that is no option"),
         (["--training.lr", "1"], r"command line: unknown key training.lr; did you mean training.\w+\?"),
         (["--fold", "5"], "error: fold = 5: split strict of one, two has folds 1 to 4"),

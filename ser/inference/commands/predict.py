@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -69,23 +70,25 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.base import open_predictor
     from ser.inference.predict.answers import Answers
     from ser.inference.predict.inputs import scratch, sources_of, with_speakers
-    from ser.inference.predict.outputs import check_out, output_files, writer
+    from ser.inference.predict.outputs import check_inputs, check_out, output_files, writer
     from ser.inference.predict.resume import RESUMABLE, partial_answers
     from ser.inference.predict.sound import EACH
 
-    form = _format(options)
     append, out = options.append, options.out
+    if out:
+        out = Path(os.path.realpath(out)) if out.is_symlink() else out  # a link stays one
+        check_out(out, options.model)
+    form = _format(options)
     if append and (out is None or form not in RESUMABLE):
         raise InputError("give --out with --format csv or jsonl", "--append")
-    if out:
-        check_out(out)
     predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
     with scratch() as folder, ExitStack() as stack:
         given = folder, options.allow_pipes, options.path_column
         sources = [source for name in options.inputs for source in sources_of(name, *given)]
         if out:
-            outputs = {path.absolute() for path in output_files(out)}
+            outputs = output_files(out)
             sources = [s for s in sources if not (s.left_out and s.path and s.path.absolute() in outputs)]
+            check_inputs(outputs, [*options.inputs, options.utt2spk or ""], sources)
         if options.utt2spk:
             sources = with_speakers(sources, options.utt2spk)
         answers = Answers(predictor, sources, options.channel, options.abstain, options.raw)
@@ -116,6 +119,11 @@ def run(options: argparse.Namespace) -> int:
 def _format(options: argparse.Namespace) -> str:
     for_csv = options.excel or options.decimal == "comma"
     suffix = options.out.suffix.lower() if options.out else ""
+    if not (options.format or for_csv) and suffix not in ("", ".txt", *SUFFIXES):
+        fix = f"give a name that ends in {', '.join(SUFFIXES)} or .txt (a table), or --format"
+        raise InputError(f"no format is known by {suffix}", f"--out {options.out}", fix)
+    if options.format and SUFFIXES.get(suffix, options.format) != options.format:
+        raise InputError(f"--out {options.out} is named otherwise", f"--format {options.format}", "give one of the two")
     form: str = options.format or SUFFIXES.get(suffix) or ("csv" if for_csv else "table")
     if for_csv and form != "csv":
         raise InputError(f"of CSV, and the format is {form}", "--excel, --decimal", "give --format csv")

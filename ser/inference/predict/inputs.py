@@ -101,6 +101,8 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
     """
     path = Path(name)
     if name == STDIN:
+        if sys.stdin is None:
+            raise InputError("standard input is closed", "input -", "send audio there, or give files")
         received = Path(tempfile.mkdtemp(dir=folder), "audio")  # most formats cannot be read from a stream
         with received.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,14 @@ from ser.common import InputError, atomic_path, write_text
 from ser.common.output import UNSAFE, SafeStream, csv_text, json_line, line, lines
 from ser.inference.base import ABSTAINED
 from ser.inference.predict.answers import Prediction
+from ser.inference.predict.inputs import Source
 
 Write = Callable[[Prediction], None]
 FILE = "file"
 BOM = "\ufeff"
 SIDE_FILES = (".partial", ".partial.run.json", ".run.json")  # endings after the name of a file of answers
 ARK_SUFFIXES = (".scp", ".labels", ".warnings", ".errors")
+KALDI_LISTS = ("wav.scp", "segments", "utt2spk")
 SHEET_ROWS = 1_048_575  # of a sheet of Excel, below its header
 CELL_CHARACTERS = 32_767
 
@@ -96,14 +99,14 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
             many rows.
     """
     if form == "ark":
-        if not isinstance(out, Path) or out.suffix != ".ark":
+        if not isinstance(out, Path) or out.suffix.lower() != ".ark":
             what = "give --out <name>.ark; <name>.scp and <name>.labels are written beside it"
             raise InputError(what, "--format ark")
         if twice := next((name for name, count in Counter(ids).items() if count > 1), ""):
             raise InputError(f"{twice} is given twice", "--format ark", "give it once, or choose another format")
         return _ark(out, layout.classes)
     if form == "xlsx":
-        if not isinstance(out, Path) or out.suffix != ".xlsx":
+        if not isinstance(out, Path) or out.suffix.lower() != ".xlsx":
             raise InputError("give --out <name>.xlsx", "--format xlsx")
         if len(ids) > SHEET_ROWS:
             raise InputError(f"{len(ids)} rows, and a sheet holds {SHEET_ROWS}", "--format xlsx", "choose --format csv")
@@ -235,20 +238,60 @@ WRITERS: dict[str, Callable[[IO[str], Layout, Sequence[str], bool], Write]] = {
 }
 
 
-def check_out(out: Path) -> None:
-    """Refuse an --out that is a folder, device or recording, before anything is computed.
+def check_out(out: Path, model: Path) -> None:
+    """Refuse an --out that is a folder, device, recording or part of the model, before anything is computed.
+
+    Args:
+        out: file to write.
+        model: package or graph.
 
     Raises:
         InputError: it is.
     """
-    if not out.name or (out.exists() and not out.is_file()):
+    if out.name in ("", "-") or (out.exists() and not out.is_file()):
         raise InputError("not a file that can be replaced", out, "give another --out, or none for standard output")
+    check_not_in(out, model)
     if out.suffix.lower() in READABLE_SUFFIXES:
         fix = "give the answers a name of their own, such as calls.csv"
         raise InputError("the name of a recording", f"--out {out}", fix)
 
 
+def check_not_in(out: Path, model: Path) -> None:
+    """Refuse to write over the model.
+
+    Args:
+        out: file or folder to write.
+        model: package or graph.
+
+    Raises:
+        InputError: `out` is the model, or lies in it.
+    """
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(model)):
+        raise InputError(f"would be written over files of the model {model}", f"--out {out}", "give another --out")
+
+
+def check_inputs(outputs: Collection[Path], inputs: Iterable[str | Path], sources: Iterable[Source]) -> None:
+    """Refuse to write over the lists, tables and recordings that are read.
+
+    Args:
+        outputs: as of `output_files`.
+        inputs: as the user names them.
+        sources: of these inputs.
+
+    Raises:
+        InputError: one of them would be overwritten.
+    """
+    names, written = {path.name for path in outputs}, {*map(os.path.realpath, outputs)}
+    lists = [path / file for path in map(Path, inputs) for file in ("", *KALDI_LISTS)]
+    lists += [path.with_name(file) for path in map(Path, inputs) if path.suffix == ".scp" for file in KALDI_LISTS]
+    recordings = (source.path for source in sources if source.path and source.path.name in names)
+    for path in (*lists, *recordings):
+        if os.path.realpath(path) in written and path.is_file():
+            raise InputError(f"would be written over the input {path}", "--out", "give another --out")
+
+
 def output_files(out: Path) -> set[Path]:
     """Files that a run with this --out writes, or has written before."""
     side_files = (out.with_name(out.name + ending) for ending in SIDE_FILES)
-    return {out, *side_files, *map(out.with_suffix, ARK_SUFFIXES)}
+    beside_ark = map(out.with_suffix, ARK_SUFFIXES) if out.suffix.lower() == ".ark" else ()
+    return {path.absolute() for path in (out, *side_files, *beside_ark)}

@@ -83,7 +83,13 @@ def partial_answers(
             state = Partial(partial, io.TextIOWrapper(raw, "utf-8", "backslashreplace", ""), form)
             if origin:
                 raw.flush()
-                raw.truncate(_read_done(raw, origin, layout, run["channel"], state))
+                try:
+                    raw.truncate(_read_done(raw, origin, layout, run["channel"], state))
+                except InputError:
+                    if origin == out:  # the next call copies it again
+                        partial.unlink()
+                        partial_record.unlink(missing_ok=True)
+                    raise
             raw.seek(0, os.SEEK_END)
             try:
                 yield state
