@@ -105,7 +105,7 @@ def survivors(group: str, number: int, seed: int, copy: Path) -> list[str]:
     """List the changes of a group that its tests do not detect, as "file:line: code"."""
     files, tests = GROUPS[group]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    environment = {**os.environ, "PYTHONPATH": str(copy), "SER_ROOT": str(copy)}  # also after `. path.sh`
 
     def passes() -> bool:
         try:

@@ -151,6 +151,27 @@ def test_texts_of_one_side_and_utterances_without_text_stay(lab):
     assert [u.id for u in utterances if Fold(fold).holds("train", u)] == [*(f"c-{label}0" for label in LABELS), "a-0"]
 
 
+def test_no_move_of_a_speaker_improves_a_partition():
+    shares = np.array([0.6, 0.25, 0.15])
+
+    def rated(part):
+        """Classes that parts lack, and chi-square distance of the parts from their shares."""
+        filled = np.array([share[part == k].sum(0) for k in range(3)])
+        return int((filled == 0).sum()), float((np.square(filled - shares[:, None]) / shares[:, None]).sum())
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        classes = rng.integers(0, 30, (12, 3)) * rng.integers(0, 2, (12, 3)) + 1
+        counts = np.column_stack([classes, classes.sum(1)]).astype(float)
+        share = counts / counts.sum(0)
+        part = np.array(partition(counts, shares.tolist(), range(12)))
+        lacking, distance = rated(part)
+        for speaker in range(12):
+            for other in {0, 1, 2} - {part[speaker]} if (part == part[speaker]).sum() > 1 else ():
+                moved = np.where(np.arange(12) == speaker, other, part)
+                assert rated(moved) >= (lacking, distance - 1e-8)
+
+
 def test_very_many_speakers_are_moved_and_not_exchanged(monkeypatch):
     counts = np.array([[size, size % 3, size + size % 3] for size in range(1, 41)])
     exchanged = partition(counts, [0.5, 0.3, 0.2], range(40))
