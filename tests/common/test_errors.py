@@ -103,5 +103,5 @@ def test_an_interrupt_during_the_imports_of_a_step_is_one_line(tmp_path):
 
 def test_closed_streams_are_no_error():
     program = "from ser.common import guarded; import sys; guarded(lambda: print(1, file=sys.stderr) or print(1))()"
-    done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{program}' >&- 2>&-"])
+    done = subprocess.run(["bash", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, program])
     assert done.returncode == 0
