@@ -23,34 +23,37 @@ from ser.common.errors import InputError, as_input_error
 from ser.common.kinds import of_kind
 
 log = logging.getLogger(__name__)
+VERSION = re.compile(r"\.(.+)\.[0-9a-f]{12}")  # folder that a shared folder is a link to, see `atomic_path`
 LAUNCHERS = ("train_cmd", "cpu_cmd")  # variables of cmd.sh
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, shared: bool = False) -> Iterator[Path]:
     """Give a temporary path next to `path`; rename it to `path` if the block succeeds, otherwise remove it.
 
     The block may make a file or a folder. A folder replaces an earlier one as a whole, atomically if the system can.
+
+    Args:
+        path: of the file or folder.
+        shared: whether other processes may read the folder while it is replaced. Where names cannot be exchanged (NFS),
+            `path` is then a link to a folder beside it, since a link can be replaced atomically everywhere.
 
     Raises:
         InputError: the disk is full or the folder is not writable.
         OSError: of another file, which the block reads.
     """
     path = Path(path)
-    if path.is_symlink() and not path.is_file():  # of a folder on another disk, which stays a link
+    if path.is_symlink() and not path.is_file():  # to a folder on another disk, which stays a link
         path = Path(os.path.realpath(path))
+        if version := VERSION.fullmatch(path.name):
+            path = path.with_name(version[1])
     # Unique also among machines that share a disk; the suffix stays last because libraries rely on it.
     temporary = path.with_name(f".tmp.{secrets.token_hex(6)}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        if temporary.is_dir() and path.is_dir():
-            old = temporary
-            if not exchange_names(temporary, path):
-                old = path.with_name(f".old.{secrets.token_hex(6)}.{path.name}")
-                path.rename(old)
-                temporary.rename(path)
-            shutil.rmtree(old)
+        if temporary.is_dir():
+            _place_folder(temporary, path, shared)
         else:
             os.replace(temporary, path)
         if not any(part.startswith(".tmp.") for part in path.parts):  # else part of a folder
@@ -65,6 +68,38 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+def _place_folder(new: Path, path: Path, shared: bool) -> None:
+    """Give a folder the name `path`, and remove the one that had it."""
+    token = secrets.token_hex(6)
+    old, link = path.with_name(f".old.{token}.{path.name}"), new.with_name(f"{new.name}.link")
+    if path.is_dir() and exchange_names(new, path):
+        old = Path(os.path.realpath(new))
+    elif shared and not _can_exchange(path.parent):
+        version = path.with_name(f".{path.name}.{token}")
+        link.symlink_to(version.name)
+        new.rename(version)
+        if path.is_symlink():
+            old = path.parent / os.readlink(path)
+        elif path.is_dir():  # of before the folder was shared
+            path.rename(old)
+        os.replace(link, path)
+    elif path.is_dir():
+        path.rename(old)
+        new.rename(path)
+    else:
+        os.replace(new, path)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _can_exchange(folder: Path) -> bool:
+    with tempfile.TemporaryDirectory(prefix=".tmp.", dir=folder) as scratch:
+        one, other = Path(scratch, "one"), Path(scratch, "other")
+        one.mkdir()
+        other.mkdir()
+        return exchange_names(one, other)
 
 
 def exchange_names(one: Path, other: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,7 +143,9 @@ def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
     if not splits:
         available = ", ".join(dict.fromkeys(name.rpartition("_fold")[0] for name in report["parts"]))
         raise InputError(f"has no split {only}; there is: {available}", folder)
-    prepared = PreparedCorpus(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
+    prepared = PreparedCorpus(
+        os.path.basename(os.path.abspath(folder)), folder, list(report["classes"]), utterances, splits
+    )
     _check_speakers(prepared)
     return prepared
 

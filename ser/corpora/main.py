@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(prepare_corpus(preparer, protocol, options.corpus_dir, options.out_dir, *how, fold))
     if experiment is not None:
         batches = experiment.batches
-        folder = options.out_dir.resolve()
+        folder = Path(os.path.abspath(options.out_dir))  # by its own name where it is a link
         check_confounded(folder.parent, [folder.name], batches.normalisation, batches.allow_confounded)
     return 0
 

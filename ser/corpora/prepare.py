@@ -108,7 +108,7 @@ def prepare_corpus(
     raise_issues(check_folds(protocol, examined.labelled, splits, allow_partial))
     report = {"fingerprint": fingerprint, "left_out": len(left_out)}
     report |= _report(protocol, corpus_dir, examined, splits)
-    with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
+    with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir, shared=True) as folder:
         folder.mkdir()
         write_manifests(folder, protocol, examined.items, examined.labelled)
         write_known_files(folder, examined.validated)

@@ -10,7 +10,7 @@ import pytest
 from conftest import refuses
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_section, write_text
-from ser.common.files import append_text, check_cluster_locks, check_locks, exchange_names, hold
+from ser.common.files import _can_exchange, append_text, check_cluster_locks, check_locks, hold
 
 
 def names(folder) -> list[str]:
@@ -79,31 +79,60 @@ def test_a_link_to_a_folder_stays_one(tmp_path, there):
     assert [path.name for path in folder.parent.iterdir()] == ["disk"]
 
 
-def test_a_reader_never_misses_a_folder_that_is_replaced(tmp_path):
-    """Nor the file in it, where the system can exchange names."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
-    if not exchange_names(first, second):
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_reader_never_misses_a_folder_that_is_replaced(tmp_path, monkeypatch, shared):
+    """A shared folder also where the system cannot exchange names."""
+    if shared:
+        monkeypatch.setattr("ser.common.files.exchange_names", lambda one, other: False)
+    elif not _can_exchange(tmp_path):
         pytest.skip("this file system cannot exchange names")
     code = (
         "import os, sys\nmissed = looked = 0\nprint(flush=True)\n"
         "while not os.path.exists(sys.argv[2]):\n"
-        "    looked += 1\n    missed += not os.path.isdir(sys.argv[1])\nprint(looked, missed)"
+        "    looked += 1\n    missed += not os.path.lexists(sys.argv[1])\nprint(looked, missed)"
     )
-    folder, stop = tmp_path / "a", tmp_path / "stop"
-    folder.mkdir()
+    folder, stop = tmp_path / "disk" / "a", tmp_path / "stop"
+    (tmp_path / "linked").symlink_to(folder)
+
+    def replace(number):
+        with atomic_path(tmp_path / "linked", shared) as temporary:
+            temporary.mkdir()
+            (temporary / "file").write_text(str(number))
+
+    replace(-1)
     with subprocess.Popen([sys.executable, "-c", code, folder, stop], stdout=subprocess.PIPE, text=True) as reader:
         reader.stdout.readline()
         for number in range(300):
-            with atomic_path(folder) as temporary:
-                temporary.mkdir()
-                (temporary / str(number)).touch()
+            replace(number)
         stop.touch()
         looked, missed = map(int, reader.stdout.read().split())
     assert looked > 100
     assert missed == 0
-    assert names(folder) == ["299"]
+    assert (folder / "file").read_text() == "299"
+    assert folder.is_symlink() == shared
+    assert (tmp_path / "linked").readlink() == folder
+    assert len(names(folder.parent)) == 1 + shared  # of the versions only the last
+
+
+def test_a_shared_folder_of_before_and_of_another_file_system(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+
+    def replace(name):
+        with atomic_path(folder, shared=True) as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+        assert names(folder) == [name]
+
+    with monkeypatch.context() as without:
+        without.setattr("ser.common.files.exchange_names", lambda one, other: False)
+        folder.mkdir()
+        replace("first")
+        replace("second")
+        assert folder.is_symlink()
+    if _can_exchange(tmp_path):
+        replace("third")
+        assert names(tmp_path) == ["a"]
+        assert not folder.is_symlink()
 
 
 def test_locks_are_checked_with_two_processes(tmp_path, monkeypatch):

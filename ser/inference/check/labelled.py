@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,9 @@ def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) ->
 
 
 def _corpus_name(path: Path) -> str:
-    corpora = [parent for parent in path.resolve().parents[:2] if (parent / "splits.json").is_file()]
-    return corpora[0].name if corpora else path.resolve().name.partition(".")[0]
+    path = Path(os.path.abspath(path))
+    corpora = [parent for parent in path.parents[:2] if (parent / "splits.json").is_file()]
+    return corpora[0].name if corpora else path.name.partition(".")[0]
 
 
 def _labels_of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str], dict[str, str]]:
