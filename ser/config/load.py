@@ -319,8 +319,8 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
             raise InputError(f"key {key} = {shown(values[key])}: {what}", origin[key]) from None
     nested = _nested(typed)
     nested["augment"] = resolve_augment(nested["augment"], origin, str(AUGMENT))
-    experiment: Experiment = of_kind(Experiment, nested, "")
     try:
+        experiment: Experiment = of_kind(Experiment, nested, "")
         from_registry(FRONTENDS, experiment.frontend.name).check(experiment)
     except InputError as error:
         key = str(error.where).partition(" ")[0]

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from ser.common.errors import InputError
 from ser.common.kinds import Limit, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, SpeedFactor
 from ser.common.run_folder import combination_name, run_name
 
@@ -90,6 +91,9 @@ class Attention:
     heads: PositiveInt
     context: NonNegativeInt
 
+    def __post_init__(self) -> None:
+        _check_multiple("network.attention.size", self.size, "heads", self.heads)
+
 
 @dataclass(frozen=True)
 class Nin:
@@ -99,6 +103,15 @@ class Nin:
     size: PositiveInt
     hidden: PositiveInt
     blocks: PositiveInt
+
+    def __post_init__(self) -> None:
+        _check_multiple("network.nin.size", self.size, "blocks", self.blocks)
+        _check_multiple("network.nin.hidden", self.hidden, "blocks", self.blocks)
+
+
+def _check_multiple(key: str, size: int, parts: str, number: int) -> None:
+    if size % number:
+        raise InputError(f"{size} cannot be divided among {number} {parts}", key, f"give a multiple of {number}")
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
             parts of a fold.
     """
     if not (folder / "report.json").is_file():
-        below = sorted(path.parent for path in folder.glob("*/report.json"))
+        below = sorted(path.parent for path in folder.glob("[!.]*/report.json"))
         fix = f"give one of the corpora in it, such as {below[0]}" if below else "run stage 1, which writes it"
         raise InputError("not a prepared corpus (it has no report.json)", folder, fix)
     report = _read_report(folder)

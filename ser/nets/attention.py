@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser.common import InputError
-
 # Queries of a block at least, for matrix products of short rows are slow.
 BLOCK = 16
 
@@ -23,14 +21,11 @@ class RestrictedSelfAttention(nn.Module):
     2000 of IEMOCAP's longest utterances, and as many biases, which differ by frame.
 
     Args:
-        size: width of queries, keys, values and the output; an InputError if it is no multiple of heads.
+        size: width of queries, keys, values and the output, a multiple of heads.
     """
 
     def __init__(self, in_size: int, size: int, layers: int, heads: int, context: int) -> None:
         super().__init__()
-        if size % heads:
-            what = f"attention of size {size} cannot be shared by {heads} heads"
-            raise InputError(what, "network.attention.size", "choose a multiple of them")
         self.context, self.block = context, max(context, BLOCK)
         self.inner = nn.Linear(in_size, size)
         self.layers = nn.ModuleList(Layer(size, heads, context, self.block) for _ in range(layers))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ser.common import InputError
 from ser.frontends.preprocess import valid_mask
 
 
@@ -21,16 +20,10 @@ class NetworkInNetwork(nn.Module):
         size: outputs of a layer's convolution, and of its micro networks.
         hidden: hidden units of all micro networks of a layer together.
         blocks: micro networks a layer; divides size and hidden.
-
-    Raises:
-        InputError: size or hidden is not a multiple of blocks.
     """
 
     def __init__(self, in_size: int, size: int, layers: int, hidden: int, blocks: int) -> None:
         super().__init__()
-        if size % blocks or hidden % blocks:
-            what = f"micro networks of {size} and {hidden} units"
-            raise InputError(what, "network.nin", f"choose multiples of their number, {blocks}")
         self.layers = nn.ModuleList(
             nn.Conv2d(in_size if i == 0 else size, size, kernel_size=(1, 3), padding=(0, 1)) for i in range(layers)
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

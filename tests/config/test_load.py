@@ -155,6 +155,18 @@ def test_a_wrong_value_names_its_source_and_key(override):
 
 
 @pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.attention.heads=3", "key network.attention.size: 256 cannot be divided among 3 heads"),
+        ("network.nin.size=101", "key network.nin.size: 101 cannot be divided among 16 blocks"),
+        ("network.nin.hidden=101", "key network.nin.hidden: 101 cannot be divided among 16 blocks"),
+    ],
+)
+def test_sizes_of_a_network_must_be_multiples_of_their_parts(override, message):
+    assert message in refused("strict", None, [CORPORA, override])
+
+
+@pytest.mark.parametrize(
     ("override", "words"),
     [
         ("kinds=[noice]", "key augment.kinds = 'noice': did you mean noise? there is: speed, "),

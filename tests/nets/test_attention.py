@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from ser.common import InputError
 from ser.nets.attention import Layer, RestrictedSelfAttention, by_frame, by_offset
 
 LENGTHS = torch.tensor([41, 17, 1])
@@ -84,8 +83,3 @@ def test_a_frame_sees_its_context_a_layer_and_no_more():
     network, x = block(2, 3), torch.rand(1, 50, 5, requires_grad=True)
     network(x, torch.tensor([50]))[0, 25].square().sum().backward()
     assert x.grad[0].abs().sum(1).nonzero().squeeze(1).tolist() == list(range(19, 32))
-
-
-def test_size_and_heads_must_agree():
-    with pytest.raises(InputError, match="size 8 cannot be shared by 3 heads"):
-        RestrictedSelfAttention(5, 8, 1, 3, 2)

@@ -1,8 +1,6 @@
-import pytest
 import torch
 from torch.nn import functional
 
-from ser.common import InputError
 from ser.nets.nin import BlockDiagonal, NetworkInNetwork
 
 
@@ -40,9 +38,3 @@ def test_the_signal_does_not_fade_in_six_layers():
     torch.manual_seed(0)
     network = NetworkInNetwork(64, 64, 6, 128, 8)
     assert network(torch.randn(2, 50, 64), torch.tensor([50, 50])).std() > 1e-2
-
-
-@pytest.mark.parametrize(("size", "hidden"), [(5, 12), (6, 10)])
-def test_blocks_must_divide_the_sizes(size, hidden):
-    with pytest.raises(InputError, match="choose multiples of their number, 3"):
-        NetworkInNetwork(5, size, 1, hidden, 3)
