@@ -142,7 +142,8 @@ def _utterance(
             raise Issue("table", what, origin, "fill it in, or remove the line")
     row = {name: "" if name in TEXTS and is_missing(value) else value for name, value in row.items()}
     given = folder / row["path"]
-    path = find_file([given, folder / row["path"].replace("\\", "/")], given, origin)  # or a path of Windows
+    of_windows = [folder / row["path"].replace("\\", "/")] if "\\" in row["path"] else []
+    path = find_file([given, *of_windows], given, origin)
     start, end, channel = parse_segment(row, origin, comma)
     split = parse_part(row["split"]) if row.get("split") else ""
     if split is None:

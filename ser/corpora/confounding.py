@@ -67,7 +67,7 @@ def confounding(pairs: Iterable[tuple[str, str]]) -> Confounding:
     return Confounding(
         len(speakers),
         int(((counts > 0).sum(1) == 1).sum()) if several else 0,
-        round(float(1 - conditional / entropy), 9) if several else 0.0,
+        max(0.0, round(float(1 - conditional / entropy), 9)) if several else 0.0,
         float(shares.max()),
         (speakers[int(speaker)], classes[int(name)]),
     )

@@ -219,7 +219,7 @@ def _check_names(utterance: Utterance) -> None:
         raise InputError(what, origin, fix)
     if utterance.gender not in ("f", "m", ""):
         raise InputError(f"gender {utterance.gender!r} is not f, m or empty", origin, fix)
-    path = str(utterance.real_path)
+    path = utterance.real_path
     if "\n" in path or not (path.isascii() or path == path.encode("utf-8", "replace").decode()):
         raise InputError("a path that is no line of UTF-8 text", f"{path!r}", "rename it")
     if path != path.strip() or path.endswith("|"):

@@ -31,7 +31,7 @@ def write_known_files(folder: Path, items: Iterable[ValidatedUtterance]) -> None
     rows: dict[str, dict[str, Any]] = {}
     for item in items:
         u = item.utterance
-        path = str(u.real_path)
+        path = u.real_path
         row = rows.setdefault(path, {"path": path, "version": [VERSION, *u.version], "items": []})
         row["items"].append([u.start, u.end, u.channel, *(getattr(item, name) for name in FIELDS)])
     write_json_lines(folder / FILES, rows.values())
@@ -48,7 +48,7 @@ def read_versions(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def read_known_files(folder: Path, utterances: Sequence[Utterance]) -> dict[str, ValidatedUtterance]:
     """Read the table: utterance id -> utterance, for files that have not changed; {} if the table is damaged."""
-    versions = {str(u.real_path): [VERSION, *u.version] for u in utterances}
+    versions = {u.real_path: [VERSION, *u.version] for u in utterances}
     known: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def add(row: dict[str, Any]) -> None:
@@ -62,5 +62,5 @@ def read_known_files(folder: Path, utterances: Sequence[Utterance]) -> dict[str,
         read_json_lines(folder / FILES, add, "the table of known files")
     except InputError:
         return {}
-    rows = {u.id: known.get((str(u.real_path), u.start, u.end, u.channel)) for u in utterances}
+    rows = {u.id: known.get((u.real_path, u.start, u.end, u.channel)) for u in utterances}
     return {u.id: ValidatedUtterance(u, **values) for u in utterances if (values := rows[u.id])}

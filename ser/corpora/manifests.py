@@ -44,7 +44,7 @@ def write_manifests(
         u, rate = item.utterance, item.sampling_rate
         channels = list(range(item.num_channels))
         if item.recording not in recordings:
-            source = AudioSource("file", channels, str(u.real_path))
+            source = AudioSource("file", channels, u.real_path)
             recording = Recording(item.recording, [source], rate, item.file_samples, item.file_samples / rate)
             recordings[item.recording] = _row(recording) | {"sources": [_row(source)]}
         custom = {
@@ -152,7 +152,7 @@ def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[ValidatedU
     if segmented:
         tables |= _segment_tables(items)
     else:
-        tables["wav.scp"] = {u.id: str(u.real_path) for u in utterances}
+        tables["wav.scp"] = {u.id: u.real_path for u in utterances}
     for name, table in tables.items():
         if table:
             write_table(folder / name, table)
@@ -175,7 +175,7 @@ def _segment_tables(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, 
         end = (item.first_sample + item.num_samples) / item.sampling_rate
         segments[item.utterance.id] = f"{name} {item.start:.9f} {end:.9f}"  # exact to the sample at any sampling rate
     tables = {
-        "wav.scp": {name: str(item.utterance.real_path) for name, item in by_name.items()},
+        "wav.scp": {name: item.utterance.real_path for name, item in by_name.items()},
         "segments": segments,
         "reco2dur": {name: f"{item.file_samples / item.sampling_rate:.6f}" for name, item in by_name.items()},
     }

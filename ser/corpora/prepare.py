@@ -230,7 +230,7 @@ def _fingerprint(preparer: Preparer, protocol: Protocol, listing: Listing, allow
     """Hash everything that determines the files below data/<corpus>."""
     state = []
     for u in listing.utterances:
-        row: list[Any] = [str(u.real_path), u.version, u.id, u.label, u.speaker, u.gender, u.text_id]
+        row: list[Any] = [u.real_path, u.version, u.id, u.label, u.speaker, u.gender, u.text_id]
         state.append([*row, u.custom, u.start, u.end, u.channel, u.recording, u.language, u.split])
     return digest(
         VERSION,

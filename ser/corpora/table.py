@@ -385,7 +385,8 @@ def parse_segment(row: Mapping[str, str], origin: str, comma: bool = False) -> t
     if start < 0 or (end != -1 and end <= start):
         raise Issue("segments", f"starts at {start:g} s and ends at {end:g} s", origin, "fix the times")
     channel = row.get("channel", "")
-    number = re.fullmatch(f"([0-9]{{1,9}})([{'.,' if comma else '.'}]0*)?", channel)  # 1.0 in tables that pandas wrote
+    pattern = f"([0-9]{{1,9}})([{'.,' if comma else '.'}]0*)?"  # 1.0 in tables that pandas wrote
+    number = channel and re.fullmatch(pattern, channel)
     if channel and not number:
         raise Issue("table", f"channel {channel!r}: a number from 0", origin, "fix the cell")
     return start, None if end == -1 else end, int(number[1]) if number else None

@@ -57,11 +57,12 @@ class Utterance:
     split: str = ""
 
     @cached_property
-    def real_path(self) -> Path:
+    def real_path(self) -> str:
         """The path without symbolic links. It is looked up once, and that of a folder once for all of its files."""
         if os.path.islink(self.path):
-            return Path(os.path.realpath(self.path))  # Path.resolve raises at a link to itself
-        return Path(real_folder(self.path.parent), self.path.name)
+            return os.path.realpath(self.path)  # Path.resolve raises at a link to itself
+        folder, name = os.path.split(self.path)
+        return os.path.join(real_folder(folder), name)
 
     @cached_property
     def version(self) -> Version:
@@ -97,7 +98,7 @@ def file_utterance(
 
 
 @lru_cache
-def real_folder(folder: Path) -> str:
+def real_folder(folder: str) -> str:
     """Resolve the symbolic links of a folder's path; cached, and `prepare_corpus` clears the cache first."""
     return os.path.realpath(folder)
 

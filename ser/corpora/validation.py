@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 from ser.audio import Audio, check_length, read_audio
 from ser.audio.reader import is_silent
@@ -115,7 +114,7 @@ def validate_utterances(
     """
     results: dict[str, ValidatedUtterance | Issue] = dict(known or {})
     used = [u for u in utterances if u.id not in protocol.drop]
-    files: dict[Path, list[Utterance]] = {}
+    files: dict[str, list[Utterance]] = {}
     for utterance in used:
         if utterance.id not in results:
             files.setdefault(utterance.real_path, []).append(utterance)

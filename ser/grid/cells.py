@@ -271,7 +271,7 @@ def open_grid(
     if not sets:
         raise InputError(
             "no combination of these is in the grid or has test speakers",
-            f"--only {','.join(available)}",
+            f"--only {','.join(available)}" if only else path,
             "add a corpus",
         )
     factors = list(product(*(values[factor] for factor in FACTORS)))

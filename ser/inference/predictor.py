@@ -52,11 +52,12 @@ class Predictor(BasePredictor):
             raise InputError(
                 f"{model.folder}: the heads answer different labels: {known}", "--head", "give one of them"
             )
-        self.model, self.head = model, head or MEAN
+        self.model, self.head = model, MEAN if head is None else head
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
         pairs = model.network.head_adapter_pairs()
         if self.head != MEAN and self.head not in pairs:
-            raise InputError(f"no head {self.head}; it has {', '.join(pairs)}, and {MEAN} of all", model.folder)
+            named = self.head or "''"
+            raise InputError(f"no head {named}; it has {', '.join(pairs)}, and {MEAN} of all", model.folder)
         self.pairs = list(pairs.values()) if self.head == MEAN else [pairs[self.head]]
         self.classes = tuple(dict.fromkeys(name for head, _ in self.pairs for name in model.heads[head]))
         self.statistics: Statistics | None = None

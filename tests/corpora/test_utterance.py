@@ -47,7 +47,7 @@ def test_a_link_to_itself_is_another_file(tmp_path):
     for name in ("loop", "loop.wav"):
         (tmp_path / name).symlink_to(name)
     assert [path.name for path in other_files(tmp_path, [tmp_path / "a.wav", tmp_path / "loop.wav"])] == ["loop"]
-    assert Utterance("a-b", tmp_path / "loop.wav", "a", "sad").real_path == tmp_path / "loop.wav"
+    assert Utterance("a-b", tmp_path / "loop.wav", "a", "sad").real_path == str(tmp_path / "loop.wav")
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):

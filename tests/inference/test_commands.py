@@ -244,6 +244,7 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
     ("arguments", "message"),
     [
         (["predict", "none", "a.wav"], "error: none: no such folder; give one that `ser pack` made"),
+        (["predict", "MODEL", "a.wav", "--head", ""], "no head ''; it has one, two, and mean of all"),
         (["predict", "MODEL", "a.wav", "--head", "three"], "no head three; it has one, two, and mean of all"),
         (["predict", "MODEL", "a.wav", "--device", "abacus"], "error: device abacus: "),
         (["predict", "MODEL", "FILE", "--out", "FOLDER"], "error: FOLDER: not a file that can be replaced; "),
