@@ -197,6 +197,13 @@ def one_line(run: CompletedProcess) -> str:
     return lines[0]
 
 
+def last_error(run: CompletedProcess) -> str:
+    """Check that a command failed without a traceback; returns its last line."""
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    return run.stderr.strip().splitlines()[-1]
+
+
 @pytest.fixture(name="one_line")
 def one_line_fixture():
     return one_line

@@ -1,11 +1,13 @@
-"""Import the modules that take long, and fork a process for each line of input; used by programs.py."""
+"""Import the modules that take long, and fork a process for each connection; used by programs.py."""
 
 import atexit
 import json
 import os
 import resource
 import runpy
+import select
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -18,19 +20,13 @@ import sklearn.svm  # noqa: F401
 import torch._dynamo  # noqa: F401  # which optimizers import
 
 
-def child(folder: Path, words: list[str], cwd: str, environment: dict[str, str], file_size: int) -> int:
+def child(words: list[str], cwd: str, environment: dict[str, str], file_size: int) -> int:
     """Run a program as if Python had been started for it; returns its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal
-    for number in (1, 2):
-        os.dup2(os.open(folder / str(number), os.O_WRONLY | os.O_APPEND), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    new = folder / "pid.new"
-    new.write_text(str(os.getpid()))
-    new.rename(folder / "pid")
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     if file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     try:
@@ -59,22 +55,45 @@ def child(folder: Path, words: list[str], cwd: str, environment: dict[str, str],
         sys.stderr.flush()
 
 
+def serve(connection: socket.socket) -> None:
+    """Run a program on the streams that are sent with it; it is killed when the connection is closed."""
+    size = int.from_bytes(connection.recv(4), "big")
+    data, streams, _, _ = socket.recv_fds(connection, size, 3)
+    while len(data) < size:
+        data += connection.recv(size - len(data))
+    pid = os.fork()
+    if not pid:
+        connection.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os._exit(child(*json.loads(data)))
+    for stream in streams:
+        os.close(stream)
+    connection.sendall(pid.to_bytes(4, "big"))
+    ended = os.pidfd_open(pid)
+    if ended not in select.select([ended, connection], [], [])[0]:
+        os.kill(pid, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(BrokenPipeError):
+        connection.sendall(code.to_bytes(4, "big", signed=True))
+
+
 def main() -> None:
-    for line in sys.stdin:
-        if os.fork():
-            with suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            continue
-        place, *given = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            os._exit(child(Path(place), *given))
-        _, status = os.waitpid(pid, 0)
-        new = Path(place, "code.new")
-        new.write_text(str(os.waitstatus_to_exitcode(status)))
-        new.rename(Path(place, "code"))
-        os._exit(0)
+    """Serve until standard input is closed."""
+    own = [os.getcwd(), "", *os.environ["PYTHONPATH"].split(os.pathsep)]
+    sys.path[:] = [folder for folder in sys.path if folder not in own]
+    listening = socket.socket(fileno=int(sys.argv[1]))
+    while listening in select.select([listening, sys.stdin], [], [])[0]:
+        connection, _ = listening.accept()
+        if not os.fork():
+            listening.close()
+            serve(connection)
+            os._exit(0)
+        connection.close()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
     with suppress(ChildProcessError):
         while True:
             os.wait()

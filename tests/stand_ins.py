@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ class StandIns:
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run run.sh of the recipe as a user does."""
-        environment = {**os.environ, "SER_ENV": sys.prefix, **variables}
+        environment = {**os.environ, "SER_ENV": programs.environment(), **variables}
         place = [] if self.exp == self.recipe / "exp" else ["--exp", str(self.exp)]
         return subprocess.run(
             [self.recipe / "run.sh", *place, *options], env=environment, cwd=self.root, capture_output=True, text=True

@@ -3,10 +3,10 @@
 import ast
 import re
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
+import programs
 import pytest
 from conftest import ROOT
 
@@ -96,11 +96,12 @@ def commands(page):
 @cache
 def options(program):
     """List the options in --help."""
-    if program.startswith("ser "):
-        command = [sys.executable, "-m", *program.split()]
+    if program.endswith(".sh"):
+        done = subprocess.run(["bash", ROOT / program, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
     else:
-        command = [sys.executable if program.endswith(".py") else "bash", str(ROOT / program)]
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+        done = programs.run(
+            *(["-m", *program.split()] if program.startswith("ser ") else [program]), "--help", cwd=ROOT
+        )
     assert done.returncode == 0, f"{program} --help: {done.stderr[-500:]}"
     return {name.replace("_", "-") for name in re.findall(r"--([a-z][\w.-]*)", done.stdout)} | {"help"}
 

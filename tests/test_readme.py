@@ -1,11 +1,10 @@
 """Links in the READMEs are valid, and both languages have the same commands and figures."""
 
 import re
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.pt.md")
 
 

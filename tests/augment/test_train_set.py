@@ -8,7 +8,7 @@ import numpy as np
 import programs
 import pytest
 import soundfile
-from conftest import refuses
+from conftest import ROOT, refuses
 from made import filled, make
 
 from ser.augment.train_set import copies_table
@@ -20,7 +20,6 @@ from ser.corpora.kaldi import read_table, validate, write_table
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("augment.copies=1", "augment.kinds=[volume,noise,speed]", "augment.noise.colours=[white]")
 
 

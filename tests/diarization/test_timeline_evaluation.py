@@ -2,13 +2,12 @@
 
 import re
 from itertools import groupby, pairwise, product
-from pathlib import Path
 
 import numpy as np
 import programs
 import pytest
 import soundfile
-from conftest import refuses
+from conftest import ROOT, refuses
 from read_timelines import read_rttm
 
 from ser.corpora import read_protocol
@@ -19,8 +18,6 @@ from ser.diarization import viterbi
 from ser.diarization.evaluation import TimelineEvaluation, results_section
 from ser.diarization.joined import PAUSE_SECONDS, TURN_UTTERANCES, UTTERANCES, join_all, known_utterances
 from ser.diarization.settings import read_settings
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def known(made, parts, corpus="one"):

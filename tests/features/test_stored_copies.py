@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import lhotse
 import numpy as np
+import programs
 import pytest
 import soundfile
 from conftest import ROOT
@@ -235,7 +235,7 @@ def stage_3(made: Made, folder: Path, *overrides: str, kinds: str = "volume,nois
         [ROOT / "steps" / "extract_features.sh", "--nj", "2", config, folder, made.dump],
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{programs.environment()}/bin:{os.environ['PATH']}"},
     )
 
 

@@ -3,14 +3,13 @@
 import json
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import made_ledgers
 import programs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import refuses
+from conftest import ROOT, refuses
 from made_ledgers import TWO, answered, write_run
 from scored import recorded_again
 
@@ -25,7 +24,6 @@ from ser.findings.report.write import write_findings
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT, LABEL = "<script>", "a&b"
 VOID = {"meta", "br", "link", "img", "circle", "line", "polyline", "colgroup"}
 FACTORS = ("task", "temporal", "pooling")

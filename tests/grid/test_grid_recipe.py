@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, last_error
 from stand_ins import StandIns, make
 
 ONLY = ("--only", "tess,ravdess,customer_ptbr")
@@ -27,12 +27,6 @@ def stand_ins(tmp_path: Path) -> StandIns:
 def ready(prepared: Path, tmp_path: Path) -> StandIns:
     """Stages 1 to 3 have run, for other tests too."""
     return StandIns(prepared, tmp_path / "exp")
-
-
-def last_error(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr.strip().splitlines()[-1]
 
 
 def written(folder: Path) -> dict[str, int]:

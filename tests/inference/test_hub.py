@@ -2,16 +2,14 @@
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import programs
 import pytest
 import yaml
-from conftest import ROOT, refuses
+from conftest import refuses
 
 from ser.cli import main
 from ser.inference.model import open_model, verify_checksums, write_sums
@@ -69,9 +67,7 @@ def hub(published):
 
 
 def predict(model, file, hub, home):
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ser", "predict", model, str(file), "--format", "jsonl"]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return programs.run("-m", "ser", "predict", model, file, "--format", "jsonl", HF_ENDPOINT=hub, HF_HOME=str(home))
 
 
 def test_a_published_package_is_whole_and_has_a_card_for_a_hub(packed, published):

@@ -3,14 +3,14 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import soundfile
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "add-a-corpus.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
@@ -57,7 +57,7 @@ def test_the_page_works_as_written(toolkit: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", shell.replace("/corpora/mine", str(tmp_path / "mine"))],
         cwd=toolkit,
-        env={**os.environ, "SER_ENV": sys.prefix},
+        env={**os.environ, "SER_ENV": programs.environment()},
         capture_output=True,
         text=True,
     )

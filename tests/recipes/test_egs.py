@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 
+import programs
 import pytest
 import yaml
+from conftest import ROOT, last_error
 
-ROOT = Path(__file__).resolve().parents[2]
 PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
 COMBINATIONS = [c for n in range(1, 5) for c in combinations(PAPER, n) if c != ("tess",)]
 ALONE = ["emodb", "crema_d", "emouerj", "savee", "nemo", "urdu"]
@@ -26,15 +26,11 @@ def lines_of(recipe: str) -> list[str]:
 
 
 def run(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **dict.fromkeys(map(str.upper, CORPORA), ""), "SER_ENV": sys.prefix, **variables}
+    unset = dict.fromkeys(map(str.upper, CORPORA), "")
+    environment = {**os.environ, **unset, "SER_ENV": programs.environment(), **variables}
     return subprocess.run(
         [folder / "run.sh", *options], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-
-
-def last_error(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode != 0
-    return done.stderr.strip().splitlines()[-1]
 
 
 def test_there_is_a_recipe_for_each_combination_of_the_paper_and_each_other_corpus() -> None:

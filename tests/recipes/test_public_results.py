@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "egs" / "public" / "RESULTS.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
 FIGURE = re.compile(r"[+-]?\d+\.\d+")
@@ -21,9 +19,7 @@ def printed(commands: str, folder: Path) -> str:
     """Run the commands of a block with their exp/ in another folder; returns the tables that they write."""
     for line in commands.replace("\\\n", " ").splitlines():
         words = shlex.split(line.replace("exp/", f"{folder}/"))
-        done = subprocess.run(
-            [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ, check=False
-        )
+        done = programs.run(*words, cwd=ROOT)
         assert done.returncode == 0, done.stderr
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("findings/*.md")))
 

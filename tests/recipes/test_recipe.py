@@ -13,14 +13,15 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import programs
 import pytest
+from conftest import ROOT, last_error
 from made import SPLITS, Made
 
 from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "--network.prep_size",
     "16",
@@ -53,7 +54,7 @@ class Recipe:
     exp: str = "exp"
 
     def run(self, *options: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "SER_ENV": sys.prefix, "TESS": "", **variables}
+        environment = {**os.environ, "SER_ENV": programs.environment(), "TESS": "", **variables}
         return subprocess.run(
             [*self.command, *options], cwd=cwd or self.folder, env=environment, capture_output=True, text=True
         )
@@ -112,13 +113,6 @@ def finished(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Reci
 def prepared(finished: tuple[Recipe, object], request: pytest.FixtureRequest) -> Recipe:
     """The recipe after stages 0 to 3, with an empty folder of experiments."""
     return replace(finished[0], exp=f"exp_{request.node.name}")
-
-
-def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the last line of a failed run, which must be an error without a traceback."""
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr.strip().splitlines()[-1]
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -183,7 +177,7 @@ def test_a_stopped_training_ends_its_jobs_and_the_rerun_continues(prepared: Reci
     assert (prepared.cell / "checkpoint.safetensors").is_file()
     assert not (prepared.cell / "model.safetensors").exists()
     other = prepared.run(*long, "--training.learning_rate", "1e-3")
-    assert error_of(other).startswith(
+    assert last_error(other).startswith(
         f"error: {prepared.cell}: holds a training with other settings "
         "(training.learning_rate: 0.0003 there, 0.001 now)"
     )
@@ -226,13 +220,13 @@ def test_a_stopped_training_ends_its_jobs_and_the_rerun_continues(prepared: Reci
     ],
 )
 def test_a_mistake_names_its_fix(recipe: Recipe, options: list[str], message: str) -> None:
-    line = error_of(recipe.run(*options))
+    line = last_error(recipe.run(*options))
     assert re.search(message, line), line
     assert not (recipe.folder / "data").exists()
 
 
 def test_a_missing_corpus_is_named_with_its_source(recipe: Recipe) -> None:
-    line = error_of(recipe.run(ONE="/nowhere"))
+    line = last_error(recipe.run(ONE="/nowhere"))
     assert line == "error: /nowhere: no such folder or table; fix the path (one can be had from none)"
 
 
@@ -272,7 +266,7 @@ def test_a_bad_file_stops_stage_1_and_the_rerun_goes_on(recipe: Recipe, tmp_path
     content = bad.read_bytes()
     bad.write_bytes(content[:2000])
     stage_1 = [*SMALL, "--stage", "1", "--stop-stage", "1"]
-    line = error_of(recipe.run(*stage_1))
+    line = last_error(recipe.run(*stage_1))
     assert line.startswith(f"error: {bad}: truncated: 978 of ")
     assert "intact copy" in line
     assert not (recipe.folder / "data" / "two").exists()
@@ -289,7 +283,7 @@ def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "one" / "one1_sad_00.wav").unlink()
     done = recipe.run(*SMALL, "--stage", "3", "--stop-stage", "3")
     assert "jobs failed; the first log: " in done.stderr
-    assert error_of(done).startswith(f"error: {tmp_path}/one/one1_sad_00.wav: no such file")
+    assert last_error(done).startswith(f"error: {tmp_path}/one/one1_sad_00.wav: no such file")
 
 
 @pytest.mark.slow
@@ -298,7 +292,8 @@ def test_jobs_need_nothing_but_path_from_their_launcher(prepared: Recipe, tmp_pa
     launcher = tmp_path / "bare.sh"
     launcher.write_text(BARE_LAUNCHER)
     launcher.chmod(0o755)
-    done = prepared.run(*SMALL, "--stage", "3", train_cmd=str(launcher), cpu_cmd=str(launcher))
+    commands = dict.fromkeys(("train_cmd", "cpu_cmd"), str(launcher))
+    done = prepared.run(*SMALL, "--stage", "3", SER_ENV=sys.prefix, **commands)
     assert done.returncode == 0, done.stderr
     assert (prepared.cell / "result.json").is_file()
 
@@ -351,7 +346,7 @@ def test_a_dry_run_reports_what_is_done_and_writes_nothing(prepared: Recipe) -> 
     assert not (recipe.folder / "exp_dry").exists()
     again = recipe.run(*SMALL, "--dry-run", "true")
     assert "stage 4  train: done" in again.stdout
-    assert "fold = 5: split strict of one, two has folds 1 to 4" in error_of(
+    assert "fold = 5: split strict of one, two has folds 1 to 4" in last_error(
         recipe.run("--dry-run", "true", "--fold", "5")
     )
 
@@ -371,12 +366,12 @@ def test_folds_are_trained_in_turn_and_pooled(prepared: Recipe) -> None:
 @pytest.mark.slow
 def test_a_fold_that_no_corpus_has_is_refused_before_the_first_one(prepared: Recipe) -> None:
     done = replace(prepared, exp="exp").run("--folds", "1 9", "--tag", "nine")
-    assert "fold = 9: split strict of one, two has folds 1 to 4" in error_of(done)
+    assert "fold = 9: split strict of one, two has folds 1 to 4" in last_error(done)
     assert not (prepared.folder / "exp_nine").exists()
 
 
 def test_folds_end_with_the_first_that_fails(recipe: Recipe) -> None:
     done = recipe.run("--folds", "1 2", "--temporal", "gru", "--tag", "failed")
-    assert "key temporal = 'gru'" in error_of(done)
+    assert "key temporal = 'gru'" in last_error(done)
     assert done.stderr.count("error:") == 1
     assert done.stdout == ""

@@ -1,12 +1,11 @@
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
-from conftest import refuses
+from conftest import ROOT, refuses
 from scored import whole_train
 
 from ser.common import InputError
@@ -14,8 +13,6 @@ from ser.common.records import write_record
 from ser.scoring.curves import curves_of, draw_curves, plot_curves, read_curves
 from ser.scoring.files import folders_with
 from ser.training import Trainer
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Three epochs of two corpora of which one is not monitored; the second epoch had no batch of "two".
 ROWS = [
@@ -246,12 +243,7 @@ def step(tmp_path):
     for cell, train in (("multi_blstm_mu", TRAIN), ("unified_lstm_mu", None)):
         write_training(tmp_path / "my exp" / "one_two" / cell / "fold1_seed0", train=train)
 
-    def run(*options, python=()):
-        command = [sys.executable, *python, ROOT / "steps" / "plot_curves.py", *options]
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
-
-    return run
+    return lambda *options: programs.run(ROOT / "steps" / "plot_curves.py", *options, cwd=tmp_path, PYTHONPATH="")
 
 
 def test_step_draws_each_training_in_its_folder(step, tmp_path):
@@ -281,8 +273,9 @@ def test_step_reports_what_is_wrong_in_one_line(step, one_line):
     assert one_line(step("my exp", "--out", "all.txt")).startswith("error: all.txt: unknown ending")
 
 
-def test_help_imports_nothing_heavy(step):
-    done = step("--help", python=("-X", "importtime"))
+def test_help_imports_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", ROOT / "steps" / "plot_curves.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
     assert "argparse" in done.stderr
     assert not {"numpy", "matplotlib", "torch"} & {line.split("|")[-1].strip() for line in done.stderr.splitlines()}

@@ -4,8 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import ROOT
 
 SCRIPT = """set -euo pipefail
 stage=0

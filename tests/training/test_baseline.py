@@ -1,11 +1,11 @@
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import programs
 import pytest
+from conftest import ROOT
 from scored import hypotheses
 from sklearn.svm import SVC
 
@@ -20,7 +20,6 @@ from ser.scoring.baseline import run
 from ser.scoring.results_table import read_results, results_table
 from ser.training import svm_baseline as svm
 
-ROOT = Path(__file__).resolve().parents[2]
 STFT = Features(8000, 512, 128, "hann", 1e-10, "float32")
 
 

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import psutil
 import pytest
 import torch
-from conftest import refuses
+from conftest import ROOT, refuses
 from made import trainer_of
 from safetensors.torch import load_file
 
@@ -19,23 +20,20 @@ from ser.common.run_folder import CHECKPOINT, CONFIG, EPOCHS, MODEL, TRAIN
 from ser.config import write_experiment
 from ser.training.processes import Processes
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMON = ("network.dropout=0", "training.device=cpu")
 
 
-def start(made, folder: Path, *settings: str) -> subprocess.Popen:
+def start(made, folder: Path, *settings: str) -> programs.Program:
     folder.mkdir(exist_ok=True)
     write_experiment(made.experiment(*COMMON, "training.ngpu=2", *settings), folder / CONFIG)
     where = ["--recipe", made.recipe, "--data", made.data_root, "--dump", made.dump]
-    command = [sys.executable, ROOT / "steps" / "train.py", folder, *where]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return programs.start(ROOT / "steps" / "train.py", folder, *where)
 
 
 def train(made, folder: Path, *settings: str) -> tuple[int, str]:
     """Train in two processes; return exit code and standard error."""
     process = start(made, folder, *settings)
-    errors = process.communicate()[1]
-    return process.returncode, errors
+    return process.wait(), process.printed()[1]
 
 
 def rows(folder: Path) -> list[dict]:
@@ -70,7 +68,7 @@ def test_two_processes_train_the_same_as_one(made, tmp_path, settings):
     assert not (tmp_path / "one" / CHECKPOINT).exists()
 
 
-def wait_for_epochs(process: subprocess.Popen, folder: Path, count: int) -> None:
+def wait_for_epochs(process: programs.Program, folder: Path, count: int) -> None:
     while not (folder / EPOCHS).is_file() or len(rows(folder)) < count:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
