@@ -260,7 +260,7 @@ def step(tmp_path):
 
     def run(*options, python=()):
         command = [sys.executable, *python, ROOT / "steps" / "plot_curves.py", *options]
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"MPLBACKEND": "not installed"}
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
 
     return run
