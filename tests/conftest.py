@@ -61,6 +61,23 @@ def closed(monkeypatch):
     return close
 
 
+@pytest.fixture
+def unlisted(monkeypatch):
+    """Make a folder one that cannot be listed, also for root."""
+
+    def refuse(folder):
+        scandir = os.scandir
+
+        def refusing(path):
+            if str(path) == str(folder):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+
+    return refuse
+
+
 @pytest.fixture(scope="session")
 def real_ravdess() -> Path:
     return real_corpus("ravdess")

@@ -122,6 +122,7 @@ def guarded(main: Callable[..., int | None]) -> Callable[..., int]:
         from ser.common.records import unchecked_note  # which imports this module
 
         gc.set_threshold(100_000, 50, 50)  # imported modules and loaded data live to the end and have few cycles
+        os.environ.pop("MPLBACKEND", None)  # pictures need none, and one that is not installed stops matplotlib
         formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
         streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = map(SafeStream, streams)

@@ -117,7 +117,7 @@ def _check_needed(table: Path, header: Sequence[str], column_of: Mapping[str, st
     problems += [f"no column for {column} was found" for column in needed]
     if problems:
         fix = "name each: " + " ".join(f"--column {column}=..." for column in needed) if needed else "correct the name"
-        raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
+        raise InputError(f"{', '.join(problems)} (columns in its first line: {', '.join(header)})", table, fix)
 
 
 def _check_times(

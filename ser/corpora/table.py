@@ -152,6 +152,8 @@ def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
 def read_workbook(path: Path) -> list[list[Any]]:
     """Read the cells of the first sheet of an Excel file, as openpyxl gives them; an empty cell is None.
 
+    A warning names the other sheets that are not empty.
+
     Raises:
         InputError: the file is absent or not readable.
     """
@@ -159,8 +161,10 @@ def read_workbook(path: Path) -> list[list[Any]]:
     from openpyxl import load_workbook
 
     def read(data_only: bool) -> list[list[Any]]:
-        sheet = load_workbook(path, read_only=True, data_only=data_only).worksheets[0]
-        return [list(row) for row in sheet.iter_rows(values_only=True)]
+        first, *others = load_workbook(path, read_only=True, data_only=data_only).worksheets
+        if names := [s.title for s in others if any(cell is not None for row in s.values for cell in row)]:
+            warnings.warn(f"{path}: only its first sheet, {first.title}, is read, not {', '.join(names)}", stacklevel=3)
+        return [list(row) for row in first.values]
 
     # openpyxl does not document what a damaged file raises.
     with as_input_error("not readable as an Excel file", path, "save it as `CSV UTF-8`", Exception):

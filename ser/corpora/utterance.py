@@ -161,11 +161,11 @@ def _list_audio(corpus_dir: Path) -> list[Path]:
     return [path for path in files_below(corpus_dir) if path.suffix.lower() in READABLE_SUFFIXES]
 
 
-def _refuse_folder(error: OSError) -> None:
+def refuse_folder(error: OSError) -> None:
     raise InputError(f"cannot be read ({error.strerror})", error.filename, "fix that, or move it away") from None
 
 
-def files_below(folder: Path, unreadable: Callable[[OSError], None] = _refuse_folder) -> list[Path]:
+def files_below(folder: Path, unreadable: Callable[[OSError], None] = refuse_folder) -> list[Path]:
     """List all files below a folder, sorted.
 
     Links to folders are followed. Each folder is listed once, and once more where a hidden link leads to it.

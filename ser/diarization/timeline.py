@@ -78,11 +78,9 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.windows import speaker_statistics
     from ser.diarization.writers import write_timeline
     from ser.inference.base import ABSTAINED, Confidence, open_predictor
-    from ser.inference.predict.outputs import check_not_in
+    from ser.inference.predict.outputs import check_out_folder
 
-    check_not_in(options.out, options.model)
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError("not a folder", f"--out {options.out}", "give a folder, such as timelines")
+    check_out_folder(options.out, options.model)
     formats = _formats(options.format)
     _check_choices([options.decoder], DECODERS, "--decoder")
     _check_choices([options.html_audio], AUDIO, "--html-audio")

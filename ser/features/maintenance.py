@@ -14,6 +14,7 @@ from typing import Any
 from ser.common import InputError
 from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
+from ser.corpora.utterance import refuse_folder
 from ser.features.index import bucket_lock, read_index
 
 KEY = re.compile(r"[0-9a-f]{16}")  # folder name of a set
@@ -191,7 +192,7 @@ def _feats_scps(folder: Path, dump: Path) -> list[Path]:
             "no such folder", folder, "give folders of prepared data, such as data, or egs for all recipes"
         )
     paths, seen = [], {os.path.realpath(dump)}
-    for current, subfolders, names in os.walk(folder, followlinks=True):
+    for current, subfolders, names in os.walk(folder, onerror=refuse_folder, followlinks=True):
         if os.path.realpath(current) in seen:
             subfolders.clear()
             continue

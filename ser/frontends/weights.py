@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 HUB_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "model.bin"]
 
 

@@ -14,6 +14,7 @@ from ser.common import InputError, atomic_path, write_text
 from ser.frontends.weights import COMMIT, HUB_NAME, first_line, hub_errors
 from ser.inference.card import check_files, model_card
 from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify_checksums, write_sums
+from ser.inference.predict.outputs import check_not_in
 
 INSTALL = "huggingface_hub is not installed; pip install '.[hub]' in the toolkit's folder"
 
@@ -61,7 +62,8 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
         upload: also upload it, with the token of `hf auth login`.
 
     Raises:
-        InputError: no model package, or one that is damaged; a name of another form; the hub refuses.
+        InputError: no model package, or one that is damaged; a name of another form; a copy that exists or lies in the
+            package; the hub refuses.
     """
     if not HUB_NAME.fullmatch(name):
         raise InputError("<owner>/<name>, such as lab/ser-public", f"--name {name}")
@@ -69,6 +71,7 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
     description = read_description(folder)
     if out.exists():
         raise InputError("there already", out, "choose another folder")
+    check_not_in(out, folder)
     text = model_card(description, check_files(folder))
     with atomic_path(out) as temporary:
         shutil.copytree(folder, temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -150,11 +151,36 @@ class ZeroShot(Identity, Hashes):
     targets: dict[str, TargetScores]
 
 
+def find_files(name: str, root: Path) -> list[Path]:
+    """The files of a name at any depth, sorted. Links to folders are followed, unless to one that they are in.
+
+    Args:
+        name: of the files.
+        root: folder to search.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # removed meanwhile, as temporary folders are
+            raise InputError(f"cannot be read ({error.strerror})", error.filename, "fix that, or move it away")
+
+    paths = []
+    for current, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        folder = Path(current)
+        if folder.is_symlink() and folder.resolve() in {parent.resolve() for parent in folder.parents}:
+            subfolders.clear()
+        elif name in names:
+            paths.append(folder / name)
+    return sorted(paths)
+
+
 def folders_with(name: str, roots: Iterable[Path], missing: str) -> list[Path]:
     """The folders at any depth that hold a file, each once, in the order of their paths.
 
     Args:
-        name: pattern of the file's name.
+        name: of the file.
         roots: folders to search.
         missing: error message for a root without such a file.
 
@@ -163,7 +189,7 @@ def folders_with(name: str, roots: Iterable[Path], missing: str) -> list[Path]:
     """
     folders: dict[Path, Path] = {}
     for root in roots:
-        below = sorted(path.parent for path in root.rglob(name))
+        below = [path.parent for path in find_files(name, root)]
         if not below:
             raise InputError(missing, root)
         folders |= {folder.resolve(): folder for folder in below}

@@ -118,7 +118,11 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
 
 
 def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
-    available = {(result["seed"], result["fold"]) for result, _ in runs}
+    available: dict[tuple[int, int], Path] = {}
+    for result, folder in runs:
+        other = available.setdefault((result["seed"], result["fold"]), folder)
+        if other != folder:
+            raise InputError(f"is the same experiment as {other}", folder, "keep one of the two, or two --exp folders")
     seeds, folds = (sorted(set(numbers)) for numbers in zip(*available, strict=True))
     if missing := [pair for pair in product(seeds, folds) if pair not in available]:
         seed, fold = missing[0]

@@ -18,7 +18,7 @@ from ser.common.run_folder import CONFIG, RESULT, files_of_runs
 from ser.config import Experiment, differences, dotted, load, read_experiment, result_affecting_keys
 from ser.config.load import ROOT
 from ser.config.metrics import columns
-from ser.scoring.files import read_result
+from ser.scoring.files import find_files, read_result
 
 # Settings with a column of their own, or that appear in one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
@@ -49,7 +49,8 @@ def result_paths(exp_dir: Path) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    paths = files_of_runs(exp_dir.glob(f"*/*/*/{RESULT}"), exp_dir)
+    paths = [path for path in find_files(RESULT, exp_dir) if len(path.relative_to(exp_dir).parts) == 4]
+    paths = files_of_runs(paths, exp_dir)
     if not paths:
         raise InputError("holds no result.json", exp_dir, "run stages 4 to 6")
     return paths

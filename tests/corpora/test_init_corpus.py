@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import yaml
 from conftest import ROOT, refuses
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
 from ser.cli import main
 from ser.common import InputError
@@ -317,6 +317,17 @@ def test_tables_without_a_possible_recipe_are_refused(rows, tmp_path, init):
         assert code == 1
         assert words in text
         assert not (tmp_path / "mine").exists()
+
+
+def test_sheets_that_are_not_read_are_named(tmp_path, rows, capsys):
+    book = load_workbook(write_table(tmp_path / "t.xlsx", rows))
+    book.active.title = "all"
+    book.create_sheet("notes", 0)
+    book.create_sheet("empty")
+    book.save(tmp_path / "t.xlsx")
+    with pytest.warns(match="t.xlsx: only its first sheet, notes, is read, not all$"):
+        assert main(["init-corpus", "mine", str(tmp_path / "t.xlsx"), "--out", str(tmp_path / "mine")]) == 1
+    assert "t.xlsx: empty; " in capsys.readouterr().err
 
 
 def test_formulas_that_nothing_has_computed_are_named(tmp_path, rows, capsys):

@@ -1,4 +1,3 @@
-import os
 import re
 
 import pytest
@@ -50,16 +49,9 @@ def test_a_link_to_itself_is_another_file(tmp_path):
     assert Utterance("a-b", tmp_path / "loop.wav", "a", "sad").real_path == str(tmp_path / "loop.wav")
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, unlisted):
     make(tmp_path, "a/a.wav", "b/b.wav")
-    scandir = os.scandir
-
-    def refusing(path):
-        if str(path).endswith("/b"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    unlisted(tmp_path / "b")
     with pytest.raises(InputError, match=r"/b: cannot be read \(Permission denied\)"):
         list(audio_files(tmp_path, ANY))
 

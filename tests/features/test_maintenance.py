@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import programs
 import pytest
-from conftest import ROOT
+from conftest import ROOT, refuses
 from made import Made
 from test_store import archives, computed, overwrite
 
@@ -212,6 +212,14 @@ def test_prune_follows_links_to_data_but_not_into_the_store(two, tmp_path):
     assert maintenance.find_unused(two.dump, [tmp_path / "egs"], 1) == []
     with pytest.raises(InputError, match="no data dir with features in it"):
         maintenance.find_unused(two.dump, [two.dump], 1)
+
+
+def test_prune_stops_at_data_that_it_cannot_read(two, unlisted):
+    age(two)
+    folder = next(two.data_root.iterdir())
+    unlisted(folder)
+    with refuses("cannot be read (Permission denied)", folder):
+        maintenance.find_unused(two.dump, [two.data_root], 1)
 
 
 def test_archives_that_stage_3_uses_are_not_old(two):

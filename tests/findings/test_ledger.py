@@ -215,6 +215,15 @@ def test_a_copied_cell_is_named(exp):
     assert len(summary["problems"]) == 2
 
 
+def test_runs_behind_a_link_count(exp):
+    (exp / "ravdess").rename(exp.parent / "elsewhere")
+    (exp / "ravdess").symlink_to(exp.parent / "elsewhere")
+    (exp / "best").symlink_to(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0")
+    with pytest.warns(UserWarning, match="left out: 1 results"):
+        summary = build(exp)
+    assert (summary["runs"], summary["problems"]) == (4, [])
+
+
 def test_one_hash_twice_counts_once(exp):
     run = Path("ravdess", "multi_lstm_mu", "fold1_seed0")
     shutil.copytree(exp / run, exp / "again" / run)

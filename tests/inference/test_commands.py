@@ -254,6 +254,7 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
         (["predict", "MODEL", "FILE", "--out", "MODEL/model.json"], "files of the model MODEL; give another --out"),
         (["timeline", "MODEL", "FILE", "--out", "MODEL/x"], "files of the model MODEL; give another --out"),
         (["timeline", "MODEL", "FILE", "--out", "FILE"], "error: --out FILE: not a folder; "),
+        (["check", "MODEL", "none", "--out", "FILE"], "error: --out FILE: not a folder; "),
         (["predict", "MODEL", "FILE", "--device", "meta"], "error: device meta: "),
         (["predict", "MODEL", "FILE", "--format", "ark"], "give --out <name>.ark"),
         (["predict", "MODEL", "FILE", "FILE", "--format", "ark", "--out", "o.ark"], "FILE is given twice"),

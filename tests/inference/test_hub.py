@@ -129,6 +129,8 @@ def test_what_cannot_be_published(packed, tmp_path, capsys):
         ([packed, tmp_path / "a", "--name", "no slash"], "--name no slash: <owner>/<name>"),
         ([tmp_path / "none", tmp_path / "a", "--name", NAME], "no such folder"),
         ([packed, tmp_path, "--name", NAME], "there already"),
+        ([packed, packed / "a", "--name", NAME], "would be written over files of the model"),
+        ([packed, tmp_path / "a", "--name", "../a"], "--name ../a: <owner>/<name>"),
     ):
         assert main(["publish", *map(str, arguments)]) == 1
         assert text in capsys.readouterr().err

@@ -193,6 +193,18 @@ def test_trainings_are_found_below_folders_once_each(tmp_path):
     assert folders_with("epochs.jsonl", [a], "none") == [a]
 
 
+def test_trainings_are_found_behind_links_and_no_folder_is_left_out_unread(tmp_path, unlisted):
+    elsewhere = write_training(tmp_path / "elsewhere" / "fold1_seed0")
+    exp = tmp_path / "exp" / "c"
+    exp.mkdir(parents=True)
+    (exp / "cell").symlink_to(elsewhere.parent)
+    (exp / "loop").symlink_to(exp)
+    assert folders_with("epochs.jsonl", [exp], "none") == [exp / "cell" / "fold1_seed0"]
+    unlisted(exp / "cell")
+    with refuses("cannot be read (Permission denied)", exp / "cell"):
+        folders_with("epochs.jsonl", [exp], "none")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -243,7 +255,11 @@ def step(tmp_path):
     for cell, train in (("multi_blstm_mu", TRAIN), ("unified_lstm_mu", None)):
         write_training(tmp_path / "my exp" / "one_two" / cell / "fold1_seed0", train=train)
 
-    return lambda *options: programs.run(ROOT / "steps" / "plot_curves.py", *options, cwd=tmp_path, PYTHONPATH="")
+    def run(*options):
+        variables = {"PYTHONPATH": "", "MPLBACKEND": "not installed"}
+        return programs.run(ROOT / "steps" / "plot_curves.py", *options, cwd=tmp_path, **variables)
+
+    return run
 
 
 def test_step_draws_each_training_in_its_folder(step, tmp_path):

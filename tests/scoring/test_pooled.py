@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,14 @@ def test_copies_of_an_experiment_are_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"left out: 9 results in folders .* such as .*c/\.net/\.fold1_seed0"):
         (pool,) = read_pools([tmp_path])
     assert pool.confusions.sum() == 2
+
+
+def test_an_experiment_that_appears_twice_is_named(tmp_path):
+    write_run(tmp_path, "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
+    shutil.copytree(tmp_path / "c", tmp_path / "c of May")
+    run = Path("net", "fold1_seed0")
+    with refuses(f"is the same experiment as {tmp_path / 'c' / run}", tmp_path / "c of May" / run):
+        read_pools([tmp_path])
 
 
 def test_a_seed_that_lacks_a_fold_is_named(tmp_path):

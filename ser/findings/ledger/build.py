@@ -21,7 +21,7 @@ from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.findings.ledger.tables import PARQUET, Tables, write_ledger
 from ser.grid.saved import read_saved_runs
 from ser.grid.state import read_zero_shot_hashes
-from ser.scoring.files import read_train
+from ser.scoring.files import find_files, read_train
 
 RUN_COLUMNS = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
 # What the runs of a ledger were read from, so that the next ledger reads only new and changed runs.
@@ -62,7 +62,7 @@ def build_ledger(
 
 
 def _run_folders(exp_dir: Path) -> list[Path]:
-    return [path.parent for path in files_of_runs(exp_dir.rglob(f"*/{RESULT}"), exp_dir)]
+    return [path.parent for path in files_of_runs(find_files(RESULT, exp_dir), exp_dir)]
 
 
 def _build_from_saved(

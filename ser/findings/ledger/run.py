@@ -88,8 +88,8 @@ def _check_folder(folder: Path, result: Mapping[str, Any], corpora: Sequence[str
     names = [result[key] for key in ("task", "temporal", "pooling")]
     if result["temporal"] == BASELINE:
         names = [BASELINE, result["pooling"], result["normalisation"]]
-    path = [result["combination"], "_".join(names), run_name(result["fold"], result["seed"])]
-    if list(folder.resolve().parts[-3:]) != path:
+    path = (result["combination"], "_".join(names), run_name(result["fold"], result["seed"]))
+    if path not in (folder.absolute().parts[-3:], folder.resolve().parts[-3:]):  # links may have other names
         raise InputError(f"of {'/'.join(path)}: copied from there, or edited", folder / RESULT, AGAIN)
 
 

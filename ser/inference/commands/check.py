@@ -39,11 +39,14 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.check.report import FILES, conditions_table, remarks, write_check
     from ser.inference.model import open_model, write_sums
     from ser.inference.predict.inputs import scratch
+    from ser.inference.predict.outputs import check_out_folder
     from ser.inference.predictor import Predictor
 
     folders = [folder for folder in (options.out, options.model if options.card else None) if folder]
     if not folders:
         raise InputError("nowhere to write to", "--out", "give --out FOLDER, or --card true for the model package")
+    if options.out:
+        check_out_folder(options.out, options.model)
     torch.set_num_threads(default_threads())
     predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as temporary:

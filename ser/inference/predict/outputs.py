@@ -270,6 +270,21 @@ def check_not_in(out: Path, model: Path) -> None:
         raise InputError(f"would be written over files of the model {model}", f"--out {out}", "give another --out")
 
 
+def check_out_folder(out: Path, model: Path) -> None:
+    """Refuse an --out that is a file or in the model, before anything is computed.
+
+    Args:
+        out: folder to write.
+        model: package or graph.
+
+    Raises:
+        InputError: it is.
+    """
+    check_not_in(out, model)
+    if out.exists() and not out.is_dir():
+        raise InputError("not a folder", f"--out {out}", "give another folder")
+
+
 def check_inputs(outputs: Collection[Path], inputs: Iterable[str | Path], sources: Iterable[Source]) -> None:
     """Refuse to write over the lists, tables and recordings that are read.
 
