@@ -93,7 +93,9 @@ def test_a_long_list_is_cut():
 
 
 def test_an_interrupt_during_the_imports_of_a_step_is_one_line(tmp_path):
-    (tmp_path / "yaml.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    # A shell has its background jobs ignore SIGINT.
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    (tmp_path / "yaml.py").write_text(f"import os, signal\n{handler}\nos.kill(os.getpid(), signal.SIGINT)\n")
     step = Path(__file__).resolve().parents[2] / "steps" / "configure.py"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, step, "exp"], env=environment, capture_output=True, text=True, check=False)
