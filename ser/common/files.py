@@ -144,6 +144,11 @@ def check_regular(path: Path, fix: str) -> None:
         raise InputError(f"a {kind}, not a file", path, fix)
 
 
+def refuse_folder(error: OSError) -> None:
+    """Raise the error for a folder that cannot be listed, as `onerror` of os.walk."""
+    raise InputError(f"cannot be read ({error.strerror})", error.filename, "fix that, or move it away") from None
+
+
 def unwritable(path: Path, error: OSError) -> InputError:
     """Make the error for a file that could not be written.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.audio import READABLE_SUFFIXES
-from ser.common import InputError
+from ser.common.files import refuse_folder
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 
 # Kind of the issue of a file whose name does not follow the naming scheme of its corpus.
@@ -159,10 +159,6 @@ def other_files(corpus_dir: Path, named: Iterable[Path]) -> list[Path]:
 
 def _list_audio(corpus_dir: Path) -> list[Path]:
     return [path for path in files_below(corpus_dir) if path.suffix.lower() in READABLE_SUFFIXES]
-
-
-def refuse_folder(error: OSError) -> None:
-    raise InputError(f"cannot be read ({error.strerror})", error.filename, "fix that, or move it away") from None
 
 
 def files_below(folder: Path, unreadable: Callable[[OSError], None] = refuse_folder) -> list[Path]:

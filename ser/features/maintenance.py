@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
+from ser.common.files import refuse_folder
 from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
-from ser.corpora.utterance import refuse_folder
 from ser.features.index import bucket_lock, read_index
 
 KEY = re.compile(r"[0-9a-f]{16}")  # folder name of a set

@@ -13,6 +13,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 
 from ser.common import InputError, as_input_error, check_regular
+from ser.common.files import refuse_folder
 from ser.common.kinds import of_kind
 from ser.common.metrics import ConfusionMetric, confusion_matrix
 from ser.common.records import read_record
@@ -164,7 +165,7 @@ def find_files(name: str, root: Path) -> list[Path]:
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):  # removed meanwhile, as temporary folders are
-            raise InputError(f"cannot be read ({error.strerror})", error.filename, "fix that, or move it away")
+            refuse_folder(error)
 
     paths = []
     for current, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
