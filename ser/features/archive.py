@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,14 @@ GZIP = b"\x1f\x8b"
 # What to do about a damaged archive.
 FIX = "run steps/store.py verify, which removes what is damaged, then stage 3 again"
 VECTOR, MATRIX, TWO_BYTE = b"\0BFV ", b"\0BFM ", b"\0BCM2 "
+# Values after the kind, by kind and byte order.
+FORMS = {
+    (kind, order): struct.Struct(order + form)
+    for kind, form in {VECTOR: "xi", MATRIX: "xixi", TWO_BYTE: "ffii"}.items()
+    for order in "<>"
+}
+ZERO, ONE = np.float32(0), np.float32(1)
+STORED: dict[int, np.dtype[Any]] = {4: np.dtype("<f4"), 2: np.dtype("<u2")}  # by bytes per value
 # Beginning of entries of other kinds, and their names.
 OTHER_KINDS = {
     b"PKL": "a Python pickle, which may hold code and is never opened",
@@ -48,6 +56,7 @@ OTHER_KINDS = {
     b"[": "text",
 }
 KEY = re.compile(rb"([^\s\0]+) ")
+KIND = re.compile(b"|".join(map(re.escape, (VECTOR, MATRIX, TWO_BYTE))))
 
 
 class ArkWriter:
@@ -180,7 +189,8 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
         InputError: the entry is of another kind, or ends after the end of the archive.
     """
     head = data[offset : max(offset, min(offset + 22, total))]  # a map must not be read beyond the file
-    kind = next((kind for kind in (VECTOR, MATRIX, TWO_BYTE) if head.startswith(kind)), None)
+    match = KIND.match(head)
+    kind = match[0] if match else None
     if kind is None and len(head) < 6:
         raise InputError("the archive ends within it", where, FIX)
     if kind is None:
@@ -200,17 +210,16 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
 
 def _unpack(head: bytes, kind: bytes, order: str, offset: int, total: int) -> Header | None:
     """Decode a header in a byte order; None if the entry would end after the end of the archive."""
-    form = order + {VECTOR: "xi", MATRIX: "xixi", TWO_BYTE: "ffii"}[kind]
-    length = len(kind) + struct.calcsize(form)
+    form = FORMS[kind, order]
+    length = len(kind) + form.size
     if len(head) < length:
         return None
-    values = struct.unpack_from(form, head, len(kind))
-    shape = values[-1:] if kind == VECTOR else values[-2:]
-    low, step, size = np.float32(0), np.float32(1), 4
+    values = form.unpack_from(head, len(kind))
     if kind == TWO_BYTE:
-        low, step, size = np.float32(values[0]), _step(values[1]), 2
-    header = Header(shape, offset + length, size, low, step)
-    return header if min(shape) >= 0 and header.end <= total else None
+        header = Header(values[-2:], offset + length, 2, np.float32(values[0]), _step(values[1]))
+    else:
+        header = Header(values, offset + length, 4, ZERO, ONE)
+    return header if min(header.shape) >= 0 and header.end <= total else None
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
@@ -238,9 +247,10 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"{what} at offset {offset}", path, "run its stage again")
         header = read_header(data, match.end(), len(data), f"{path}: {key}")
         entries[key] = decode_values(data, header)
-        if not np.isfinite(entries[key]).all():
-            raise InputError(f"{key}: holds values that are not finite", path, "run its stage again")
         offset = header.end
+    if entries and not np.isfinite(np.concatenate([values.ravel() for values in entries.values()])).all():
+        odd = next(key for key, values in entries.items() if not np.isfinite(values).all())
+        raise InputError(f"{odd}: holds values that are not finite", path, "run its stage again")
     return entries
 
 
@@ -260,7 +270,7 @@ def decode_values(
     shape = (rows, *header.shape[1:])
     width = math.prod(header.shape[1:])
     offset = header.offset + header.size * start * width
-    stored = np.frombuffer(data, f"<{'f' if header.size == 4 else 'u'}{header.size}", rows * width, offset)
+    stored = np.frombuffer(data, STORED[header.size], rows * width, offset)
     values = np.empty(shape, np.float32) if out is None else out
     values[:] = stored.reshape(shape)
     if header.size == 2:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,17 +60,22 @@ def write_table(folder: Path, corpus: str, speakers: int, each: int) -> None:
     (place / "table.csv").write_text("\n".join(lines) + "\n")
 
 
-def make(folder: Path, n: int) -> None:
-    """Write the recipe and the corpora."""
+def write_protocol(recipe: Path, corpus: str, split: str) -> None:
+    """Write the protocol of a corpus whose preparer reads a table."""
     from made import PROTOCOL
 
-    for kind in ("corpora", "grids"):
-        (folder / "recipe" / "conf" / kind).mkdir(parents=True)
+    folder = recipe / "conf" / "corpora"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{corpus}.yaml").write_text(PROTOCOL.format(corpus=corpus, split=split) + "preparer: csv\n")
+
+
+def make(folder: Path, n: int) -> None:
+    """Write the recipe and the corpora."""
     for corpus, split in SPLITS.items():
-        (folder / "recipe" / "conf" / "corpora" / f"{corpus}.yaml").write_text(
-            PROTOCOL.format(corpus=corpus, split=split) + "preparer: csv\n"
-        )
-    (folder / "recipe" / "conf" / "grids" / "scale.yaml").write_text(GRID)
+        write_protocol(folder / "recipe", corpus, split)
+    grids = folder / "recipe" / "conf" / "grids"
+    grids.mkdir()
+    (grids / "scale.yaml").write_text(GRID)
     write_table(folder, "scale", n // 20, 20)
     write_table(folder, "speakers", n // 16, 4)
 
@@ -254,14 +260,14 @@ BEFORE |= {
 }
 
 
-def measure(name: str, folder: Path, n: int) -> dict[str, float]:
+def measure(program: str, name: str, folder: Path, n: int) -> dict[str, float]:
     """Measure CPU seconds and peak MB of a stage and of the processes that it starts and waits for."""
-    command = [sys.executable, __file__, "--alone", name, "--folder", str(folder), "--n", str(n)]
+    command = [sys.executable, program, "--alone", name, "--folder", str(folder), "--size", str(n)]
     process = subprocess.Popen(command)
     _, code, usage = os.wait4(process.pid, 0)
     process.returncode = code
     if code:
-        sys.exit(f"error: {name} with {n} utterances ended with {os.waitstatus_to_exitcode(code)}")
+        sys.exit(f"error: {name} of size {n} ended with {os.waitstatus_to_exitcode(code)}")
     return {"seconds": round(usage.ru_utime + usage.ru_stime, 2), "mb": round(usage.ru_maxrss / 1024)}
 
 
@@ -281,41 +287,56 @@ def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def main() -> int:
-    """Measure all stages, or run a single stage if started by `measure`."""
-    parser = parser_of(__doc__)
-    parser.add_argument(
-        "--n", type=int, default=500, help="utterances of the smallest corpus, at least 160 (%(default)s)"
-    )
-    parser.add_argument("--only", default=",".join(MEASURED), help="what is measured (default: all)")
-    parser.add_argument(
-        "--alone", choices=[*MADE, *MEASURED], help="do this with --n utterances and --folder, measure nothing"
-    )
+def growth(
+    text: str | None,
+    program: str,
+    made: dict[str, Callable[[Path, int], None]],
+    measured: dict[str, Callable[[Path, int], None]],
+    before: dict[str, list[str]],
+    unit: str,
+    default: int,
+    least: int,
+) -> int:
+    """Measure all stages at three sizes, or run a single stage if started by `measure`.
+
+    Args:
+        text: the help.
+        program: the file of the benchmark.
+        made, measured: name -> what gets a folder and a size.
+        before: stage -> stages that it needs before it, unless they are measured too.
+        unit: name of the option with the smallest size; default, least: its values.
+    """
+    parser = parser_of(text)
+    parser.add_argument(f"--{unit}", type=int, default=default, help=f"smallest size, at least {least} (%(default)s)")
+    parser.add_argument("--only", default=",".join(measured), help="what is measured (default: all)")
+    parser.add_argument("--alone", choices=[*made, *measured], help="do this in --folder, measure nothing")
     parser.add_argument("--folder", type=Path, help="of --alone")
+    parser.add_argument("--size", type=int, help="of --alone")
     options = parser.parse_args()
     if options.alone:
-        (MADE | MEASURED)[options.alone](options.folder, options.n)
+        (made | measured)[options.alone](options.folder, options.size)
         return 0
-    wanted = options.only.split(",")
-    if odd := [name for name in wanted if name not in MEASURED]:
-        parser.error(f"--only {odd[0]}: one of {', '.join(MEASURED)}")
-    if options.n < 160:
-        parser.error(f"--n {options.n}: at least 160")
-    sizes = [options.n, 4 * options.n, 16 * options.n]
+    wanted, smallest = options.only.split(","), getattr(options, unit)
+    if odd := [name for name in wanted if name not in measured]:
+        parser.error(f"--only {odd[0]}: one of {', '.join(measured)}")
+    if smallest < least:
+        parser.error(f"--{unit} {smallest}: at least {least}")
+    sizes = [smallest, 4 * smallest, 16 * smallest]
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in wanted}
     with tempfile.TemporaryDirectory() as place:
         for n in sizes:
             folder, done = Path(place) / str(n), set()
             for name in wanted:
-                for before in BEFORE[name]:
-                    if before not in done and before not in wanted[: wanted.index(name)]:
-                        measure(before, folder, n)
-                    done.add(before)
-                found[name][str(n)] = measured = measure(name, folder, n)
-                print(f"{n} utterances: {name}: {measured}", file=sys.stderr)
+                for needed in before[name]:
+                    if needed not in done and needed not in wanted[: wanted.index(name)]:
+                        measure(program, needed, folder, n)
+                    done.add(needed)
+                found[name][str(n)] = values = measure(program, name, folder, n)
+                print(f"{n} {unit}: {name}: {values}", file=sys.stderr)
+            shutil.rmtree(folder)
     print(json.dumps(found) if options.json else table(found, sizes))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(growth(__doc__, __file__, MADE, MEASURED, BEFORE, "n", 500, least=160))

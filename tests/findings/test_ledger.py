@@ -362,6 +362,9 @@ def test_a_ledger_without_a_run_of_the_grid_is_an_error(exp):
         load_ledger(exp.parent / "ledger", PAPER.narrowed({"temporal": ["tdnn"]}), {})
     with refuses("has no such column"):
         load_ledger(exp.parent / "ledger", PAPER, {"colour": "red"})
+    row = rows_of(exp.parent / "ledger", "runs")[0]
+    ledger, _ = load_ledger(exp.parent / "ledger", PAPER, {"versions": json.dumps(row["versions"])})
+    assert len(ledger.runs) == 4
 
 
 def test_a_cut_ledger_is_an_error(exp):
@@ -393,7 +396,9 @@ def tables(exp):
     return [pq.read_table(exp.parent / "ledger" / f"{name}.parquet").to_pylist() for name in FILES]
 
 
-def test_a_second_ledger_opens_files_of_new_and_changed_runs_alone(exp):
+@pytest.mark.parametrize("group", [1, 10, 200_000])
+def test_a_second_ledger_opens_files_of_new_and_changed_runs_alone(exp, monkeypatch, group):
+    monkeypatch.setattr("ser.findings.ledger.tables.GROUP", group)
     everything = opened(exp, lambda: build(exp))
     assert len(everything) == 4
     assert opened(exp, lambda: build(exp)) == []

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
+
+import numpy as np
 
 from ser.common import InputError, atomic_path, digest, write_text
 from ser.common.progress import progress
 from ser.common.records import read_record, write_record
 from ser.common.run_folder import RESULT, files_of_runs
 from ser.config.registry import METRICS
-from ser.findings.ledger.load import read_parquet
+from ser.findings.ledger.load import read_row_groups
 from ser.findings.ledger.run import read_run
 from ser.findings.ledger.saved import add_runs, join_saved
 from ser.findings.ledger.schema import FILES, arrow_schema, description
@@ -116,7 +120,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
 def _runs(
     folders: Sequence[Path],
     corpora: Sequence[str],
-    earlier: Mapping[str, tuple[str, Tables]],
+    earlier: Mapping[str, tuple[str, Callable[[], Tables]]],
     problems: list[dict[str, str]],
     stamps: dict[str, str],
 ) -> Iterator[Tables]:
@@ -125,9 +129,10 @@ def _runs(
     for folder in progress(folders, text="ledger", unit="run"):
         stamp = stamp_of(folder)  # taken first, since the files may change while they are read
         try:
-            before, tables = earlier.get(str(folder), ("", {}))
-            problem = ""
-            if before != stamp:
+            before, read_earlier = earlier.get(str(folder), ("", dict))
+            if before == stamp:
+                tables, problem = read_earlier(), ""
+            else:
                 row, predictions, problem = read_run(folder, corpora)
                 tables = _tables_of(row, predictions)
             name = tables["runs"]["config_hash"][0].as_py()
@@ -173,22 +178,37 @@ def _write_stamps(out: Path, reader: str, stamps: Mapping[str, str]) -> None:
     write_record(out / SOURCES, {"reader": reader, "stamps": stamps}, [out / name for name in PARQUET])
 
 
-def _earlier(out: Path, reader: str) -> dict[str, tuple[str, Tables]]:
-    """Runs of the ledger that is replaced: folder -> stamp of its files, and their rows."""
-    import pyarrow.compute as pc
+def _earlier(out: Path, reader: str) -> dict[str, tuple[str, Callable[[], Tables]]]:
+    """Runs of the ledger that is replaced: folder -> stamp of its files, and what reads its rows.
 
+    One row group is in memory at a time; since runs are asked for in the order of the ledger, each is read once.
+    """
     stamps = _read_stamps(out, reader)
     if not stamps:
         return {}
-    runs, predictions = (read_parquet(out / f"{name}.parquet", columns) for name, columns in FILES.items())
-    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(predictions["run"]).to_pylist()}
-    earlier, start = {}, 0
-    for row, (folder, run) in enumerate(zip(runs["folder"].to_pylist(), runs["run"].to_pylist(), strict=True)):
-        if folder in stamps:
-            tables = {"runs": runs.slice(row, 1), "predictions": predictions.slice(start, counts[run])}
-            earlier[folder] = stamps[folder], tables
-        start += counts[run]
-    return earlier
+
+    @lru_cache(maxsize=1)
+    def group_rows(group: int) -> list[Tables]:
+        runs, predictions = (
+            next(read_row_groups(out / f"{name}.parquet", columns, groups=[group])) for name, columns in FILES.items()
+        )
+        counts = {entry["values"]: entry["counts"] for entry in predictions["run"].value_counts().to_pylist()}
+        ends = np.cumsum([0, *(counts[run] for run in runs["run"].to_pylist())])
+        return [
+            {"runs": runs.slice(row, 1), "predictions": predictions.slice(start, end - start)}
+            for row, (start, end) in enumerate(pairwise(ends.tolist()))
+        ]
+
+    def rows_of(group: int, row: int) -> Tables:
+        return group_rows(group)[row]
+
+    folders = read_row_groups(out / "runs.parquet", {"folder": FILES["runs"]["folder"]})
+    return {
+        folder: (stamps[folder], partial(rows_of, group, row))
+        for group, table in enumerate(folders)
+        for row, folder in enumerate(table["folder"].to_pylist())
+        if folder in stamps
+    }
 
 
 def _tables_of(row: Mapping[str, Any], predictions: Mapping[str, list[Any]]) -> Tables:

@@ -6,7 +6,7 @@ Each has the files of any ledger, with posteriors and curves rounded.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +72,17 @@ def join_saved(
     Raises:
         InputError: there is no saved ledger, or one is damaged.
     """
+    summary = {"command": command, "corpora": list(corpora), "problems": problems}
+    with atomic_path(out) as temporary:
+        temporary.mkdir()
+        write_text(temporary / "README.md", description())
+        return write_ledger(temporary, _saved_runs(saved), summary, LEVEL)
+
+
+def _saved_runs(saved: Sequence[Path]) -> Iterator[Tables]:
+    """The runs of saved ledgers, one ledger at a time."""
     import pyarrow as pa
 
-    parts: list[Tables] = []
     seen: set[str] = set()
     for folder in saved:
         paths = sorted(folder.glob("*/ledger.json"))
@@ -83,14 +91,8 @@ def join_saved(
         for tables in (_read(path.parent) for path in paths):
             runs, hashes = tables["runs"]["run"], tables["runs"]["config_hash"]
             repeated = runs.filter(_is_in(hashes, pa.chunked_array([sorted(seen)], pa.string())))
-            parts.append({name: _without(table, repeated) for name, table in tables.items()})
+            yield {name: _without(table, repeated) for name, table in tables.items()}
             seen |= set(hashes.to_pylist())
-    joined = {name: concatenate([tables[name] for tables in parts]) for name in FILES}
-    summary = {"command": command, "corpora": list(corpora), "problems": problems}
-    with atomic_path(out) as temporary:
-        temporary.mkdir()
-        write_text(temporary / "README.md", description())
-        return write_ledger(temporary, [joined], summary, LEVEL)
 
 
 def _read(folder: Path) -> Tables:

@@ -56,7 +56,7 @@ def write_ledger(
         for group in batched_by_size(runs, lambda tables: len(tables["predictions"]), GROUP):
             for name, writer in writers.items():
                 table = concatenate([tables[name] for tables in group])
-                writer.write_table(table)
+                writer.write_table(table, max(len(table), 1))  # a row group of each file has the same runs
                 counts[name] += len(table)
     command, corpora, problems = (summary[key] for key in ("command", "corpora", "problems"))
     record = {"command": command, "corpora": corpora, **counts, "problems": problems}
