@@ -4,10 +4,10 @@
     python tests/bench/grid_scale.py [--json] [--seeds 1] [--only ledger,findings]
 
 A grid of five corpora, all 31 combinations, two networks and two poolings, in five folds, with 1, 4 and 16 times
---seeds seeds: 620, 2,480 and 9,920 trainings. Their results are generated: each tests 288 utterances, a fifth of RAVDESS,
-of each of the five corpora, zero-shot of those that it was not trained on. For each step it prints the CPU seconds and
-the largest resident size in MB of the process and its children, and the exponent of the growth between the two larger
-sizes.
+--seeds seeds: 620, 2,480 and 9,920 trainings. Their results are generated: each tests 288 utterances (a fifth of
+RAVDESS) of each of the five corpora, zero-shot of those that it was not trained on. For each step it prints the CPU
+seconds and the largest resident size in MB of the process and its children, and the exponent of the growth between the
+two larger sizes.
 """
 
 from __future__ import annotations
