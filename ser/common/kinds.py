@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -18,6 +19,8 @@ from typing import (
     get_type_hints,
     is_typeddict,
 )
+
+PLAIN = (bool, int, float, str)
 
 
 class Limit(NamedTuple):
@@ -55,9 +58,11 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
     Raises:
         ValueError: the type differs, a key is missing, or a float is not finite.
     """
-    origin = get_origin(hint)
     if hint is Any:
         return value
+    if hint in PLAIN:
+        return _plain(hint, value, name)
+    origin = get_origin(hint)
     if origin in (Union, UnionType):
         return _one_of(get_args(hint), value, name)
     if hint in (None, NoneType):
@@ -87,7 +92,7 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(_differs(name, value, "an object"))
         return {k: of_kind((get_args(hint) or (str, Any))[1], item, _inner(name, k)) for k, item in value.items()}
-    return _plain(hint, value, name)
+    raise TypeError(f"{name}: {hint} is no type of a setting or record")
 
 
 def of_setting(hint: Any, value: Any, name: str) -> Any:
@@ -106,10 +111,7 @@ def of_setting(hint: Any, value: Any, name: str) -> Any:
 def _with_keys(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(_differs(name, value, "an object"))
-    hints = get_type_hints(hint, include_extras=True)
-    # __required_keys__ ignores NotRequired if annotations are strings.
-    required = {key for key, inner in hints.items() if get_origin(inner) is not NotRequired}
-    hints = {key: inner if key in required else get_args(inner)[0] for key, inner in hints.items()}
+    hints, required = _hints_of(hint)
     if missing := sorted(required - value.keys()):
         raise ValueError(f"{_inner(name, missing[0])} is missing")
     converted = {key: of_kind(hints[key], value[key], _inner(name, key)) for key in hints if key in value}
@@ -118,6 +120,15 @@ def _with_keys(hint: Any, value: Any, name: str) -> Any:
     if unknown := sorted(value.keys() - hints.keys()):
         raise ValueError(f"{_inner(name, unknown[0])} is unknown")
     return hint(**converted)
+
+
+@cache
+def _hints_of(hint: Any) -> tuple[dict[str, Any], set[str]]:
+    """Type hints of the keys of a TypedDict or dataclass, and the keys that must be there."""
+    hints = get_type_hints(hint, include_extras=True)
+    # __required_keys__ ignores NotRequired if annotations are strings.
+    required = {key for key, inner in hints.items() if get_origin(inner) is not NotRequired}
+    return {key: inner if key in required else get_args(inner)[0] for key, inner in hints.items()}, required
 
 
 def _one_of(hints: tuple[Any, ...], value: Any, name: str) -> Any:
@@ -133,8 +144,6 @@ def _one_of(hints: tuple[Any, ...], value: Any, name: str) -> Any:
 
 
 def _plain(hint: Any, value: Any, name: str) -> Any:
-    if hint not in (bool, int, float, str):
-        raise TypeError(f"{name}: {hint} is no type of a setting or record")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -192,8 +192,8 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dotted(experiment: Experiment) -> dict[str, Any]:
-    """Dotted keys and values of all settings."""
-    return dict(_flatten(asdict(experiment)))
+    """Dotted keys and values of all settings; lists are those of the experiment."""
+    return dict(_flatten(experiment))
 
 
 def changed(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
@@ -268,9 +268,12 @@ def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]
     return {key: (first[key], second[key]) for key in affecting if first[key] != second[key]}
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a mapping or dataclass that holds others."""
+    if is_dataclass(values):
+        values = {field.name: getattr(values, field.name) for field in fields(values)}
     for key, value in values.items():
-        if isinstance(value, dict) and value:
+        if (isinstance(value, dict) and value) or is_dataclass(value):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

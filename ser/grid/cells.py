@@ -100,7 +100,7 @@ class Grid:
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """Folder of the experiments; other settings have another folder, so that their results are never mixed.
 

@@ -158,7 +158,8 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
     result = {**identity, "part": "test", **train, "normalisation": "global", "notes": [], **described(answers)}
     write_scored(folder / "result.json", result, answers)
     if zero_shot is not None:
-        unseen = {**identity, **hashes, "left_out": {}, "target_hashes": {}, **described(zero_shot)}
+        target_hashes = {corpus: {"data_hash": "data"} for corpus in zero_shot}
+        unseen = {**identity, **hashes, "left_out": {}, "target_hashes": target_hashes, **described(zero_shot)}
         write_scored(folder / "zero_shot.json", unseen, zero_shot)
     return folder
 
