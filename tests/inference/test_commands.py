@@ -253,6 +253,8 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
         (["predict", "MODEL", "FILE", "--out", "o.xlsx", "--format", "csv"], "error: --format csv: --out o.xlsx is "),
         (["predict", "MODEL", "FILE", "--out", "MODEL/model.json"], "files of the model MODEL; give another --out"),
         (["timeline", "MODEL", "FILE", "--out", "MODEL/x"], "files of the model MODEL; give another --out"),
+        (["export", "MODEL", "MODEL/a.onnx"], "files of the model MODEL; give another --out"),
+        (["explain", "MODEL", "FILE", "--out", "MODEL/a.png"], "files of the model MODEL; give another --out"),
         (["timeline", "MODEL", "FILE", "--out", "FILE"], "error: --out FILE: not a folder; "),
         (["check", "MODEL", "none", "--out", "FILE"], "error: --out FILE: not a folder; "),
         (["predict", "MODEL", "FILE", "--device", "meta"], "error: device meta: "),

@@ -25,8 +25,10 @@ def run(options: argparse.Namespace) -> int:
     check_picture(options.out)
     from ser.inference.explain import draw_explanation, explain
     from ser.inference.model import open_model
+    from ser.inference.predict.outputs import check_not_in
     from ser.inference.predictor import Predictor
 
+    check_not_in(options.out, options.model)
     predictor = Predictor(open_model(options.model), options.head)
     if predictor.statistics:
         kind = predictor.normalisation

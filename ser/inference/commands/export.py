@@ -31,8 +31,10 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("must end in .onnx", options.out)
     from ser.inference.model import open_model
     from ser.inference.onnx.export import compare_graphs, export, quantise
+    from ser.inference.predict.outputs import check_not_in
     from ser.inference.predictor import Predictor
 
+    check_not_in(options.out, options.model)
     predictor = Predictor(open_model(options.model), options.head)
     if "svm" in predictor.model.description:
         raise InputError("an SVM, of which there is no graph", options.model, "give the package of a network")
