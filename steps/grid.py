@@ -7,6 +7,7 @@ import argparse
 import os
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
@@ -67,8 +68,12 @@ def main() -> int:
     if options.command in functions:
         return functions[options.command](grid, options) or 0
     if options.command == "list":
-        print(*(cell.name for cell in grid.cells), sep="\n")
+        from ser.grid.status import estimated_time
+
         print(grid.arithmetic, file=sys.stderr)
+        with suppress(InputError):  # of a split by rule, whose folds are unknown before stage 1
+            print(estimated_time(grid), file=sys.stderr)
+        print(*(cell.name for cell in grid.cells), sep="\n")
     elif options.command == "root":
         check_cluster_locks(places.exp, places.data, places.dump)
         print(grid.root)

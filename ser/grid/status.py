@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
+from ser.common import InputError
 from ser.common.pictures import GREEN, SKY_BLUE, VERMILION, check_picture, save_picture
+from ser.common.run_folder import is_trained
 from ser.config import Experiment
 from ser.grid.cells import Grid
 from ser.grid.state import RunStatus, State, read_status
+from ser.scoring.files import read_train
 
+TIMED = 200  # trainings whose time is read, about
 # The colour-blind can distinguish them, also in grey.
 COLOURS = {State.DONE: GREEN, State.RUNNING: SKY_BLUE, State.FAILED: VERMILION, State.MISSING: "#E8E8E8"}
 
@@ -50,6 +56,31 @@ def read_grid_status(grid: Grid) -> Status:
             for e in grid.experiments
         ],
     )
+
+
+def estimated_time(grid: Grid) -> str:
+    """How long the missing trainings of a grid will take, in one line.
+
+    Estimated from the mean of the finished trainings with the same temporal block and number of corpora, or of all.
+    """
+    experiments = [e for e in grid.experiments if not grid.saved_run(e)]
+    finished = [e for e in experiments if is_trained(grid.folder(e))]
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for experiment in finished[:: len(finished) // TIMED + 1]:
+        with suppress(InputError):  # damaged; the next run trains it again
+            train = read_train(grid.folder(experiment))
+            if train["seconds_per_epoch"] is not None:
+                total = train["seconds_per_epoch"] * train["epochs"]
+                seconds.setdefault((experiment.temporal, len(experiment.corpora)), []).append(total)
+    if not seconds:
+        return "hours: unknown until the first of these trainings is finished, such as with --folds 1 and --only"
+    means = {key: fmean(values) for key, values in seconds.items()}
+    mean = fmean(value for values in seconds.values() for value in values)
+    left = Counter((e.temporal, len(e.corpora)) for e in experiments)
+    left.subtract((e.temporal, len(e.corpora)) for e in finished)
+    hours = sum(n * means.get(key, mean) for key, n in left.items()) / 3600
+    done = f"{len(finished):,} trained, {mean:.0f} s each on average"
+    return f"{done}; the other {left.total():,} will take about {hours:,.1f} hours, one at a time"
 
 
 def text_of(status: Status) -> str:

@@ -24,7 +24,7 @@ from ser.grid import Grid
 from ser.grid.features import grid_statistics
 from ser.grid.run import Runner
 from ser.grid.state import DoneList, State, claimed, is_locked, read_status
-from ser.grid.status import draw_status, read_grid_status, text_of
+from ser.grid.status import draw_status, estimated_time, read_grid_status, text_of
 from ser.scoring.posteriors import read_posteriors
 from ser.training import Trainer
 from ser.training.engine import REQUEUE
@@ -81,6 +81,22 @@ def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys:
     assert Runner(grid, "second").shard(1) == []
     assert written(grid) == before
     assert capsys.readouterr().out == ""
+
+
+def test_hours_are_estimated_from_finished_trainings(own: StandIns) -> None:
+    grid = own.grid()
+    experiments = grid.experiments
+    for experiment in experiments:
+        seconds = 600.0 if len(experiment.corpora) > 1 else 100.0
+        recorded_again(grid.folder(experiment) / "train.json", seconds_per_epoch=seconds, epochs=6)
+    shutil.rmtree(grid.folder(next(e for e in experiments if len(e.corpora) > 1)))
+    alone = next(e for e in experiments if len(e.corpora) == 1)
+    edited(grid.folder(alone) / "train.json", seconds_per_epoch=700.0)  # its record is wrong, so it is not used
+    assert estimated_time(grid) == (
+        "3 trained, 2100 s each on average; the other 1 will take about 1.0 hours, one at a time"
+    )
+    shutil.rmtree(grid.root)
+    assert estimated_time(grid).startswith("hours: unknown until the first")
 
 
 def test_of_what_other_jobs_have_done_the_list_is_enough(own: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
