@@ -12,7 +12,7 @@ from ser.common import InputError
 from ser.common.kinds import of_kind
 from ser.findings.design import FACTORS
 from ser.findings.html.figures import Line, chart, rounded_up
-from ser.findings.ledger.load import AGAIN, read_parquet, read_summary
+from ser.findings.ledger.load import AGAIN, read_row_groups, read_summary
 from ser.findings.ledger.schema import RUNS
 from ser.findings.report.layout import range_text
 from ser.grid.state import HASHES as BY_CELL
@@ -103,7 +103,8 @@ def read_runs(
     read_summary(ledger, [path.name])
     runs: list[dict[str, Any]] = []
     curves: dict[str, dict[str, CellCurves]] = {}
-    batches = read_parquet(path, RUNS).to_batches(100)  # the curves of all runs at once would be gigabytes
+    # The curves of all runs at once would be gigabytes.
+    batches = (batch for group in read_row_groups(path, RUNS) for batch in group.to_batches(100))
     for row in (row for batch in batches for row in batch.to_pylist()):
         in_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
         key, name = ("settings_hash", findings["origin"]["settings"])
