@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import InputError, guarded
+from ser.common import guarded
 from ser.common.cli import experiment_arguments
 from ser.common.run_folder import CONFIG, MODEL, is_trained
 from ser.config import read_experiment
@@ -20,6 +20,7 @@ def main() -> int:
     """Write epochs.jsonl, checkpoint, train.json and model.safetensors."""
     options = experiment_arguments(str(__doc__)).parse_args()
     from ser.batches import open_data
+    from ser.scoring.files import read_train
     from ser.training import Trainer
     from ser.training.checkpoint import load_tensors
     from ser.training.engine import Interrupted
@@ -28,10 +29,8 @@ def main() -> int:
     experiment, model = read_experiment(options.folder / CONFIG), options.folder / MODEL
     if is_trained(options.folder):
         data = open_data(experiment, options.recipe, options.data, options.dump)
-        if what := data.differs_in(load_tensors(model)[1]):
-            raise InputError(
-                f"trained with another {what}", model, f"remove {options.folder}, or give another --exp folder"
-            )
+        data.check_trained(load_tensors(model)[1], options.folder)
+        read_train(options.folder)
         print(f"{model}: done already")
         return 0
     with training_processes(experiment.training) as (processes, training):

@@ -121,14 +121,23 @@ class Data:
         table = data_dir_of(self.data_root, self.protocols[corpus], self.experiment, part) / "utt2emo"
         return set(read_table(table).values()) if table.is_file() else set()
 
-    def differs_in(self, recorded: Mapping[str, Any]) -> str | None:
-        """Name the first of config, data and split that differs from that of a result; None if all are the same.
+    def check_trained(self, recorded: Mapping[str, Any], folder: Path) -> None:
+        """Check that a training was on these data and with these settings.
 
         Args:
-            recorded: the hashes of the result.
+            recorded: hashes of the training.
+            folder: of the experiment.
+
+        Raises:
+            InputError: naming the first of config, data and split that differs.
         """
-        different = (name for name, value in self.hashes().items() if recorded[name] != value)
-        return next((name.removesuffix("_hash") for name in different), None)
+        if odd := [name for name, value in self.hashes().items() if recorded[name] != value]:
+            what = {"config_hash": "config than its config.yaml"}.get(odd[0], odd[0].removesuffix("_hash"))
+            raise InputError(
+                f"trained with another {what}",
+                folder,
+                "restore that, remove the folder and run stages 4 to 6 again, or give another --exp folder",
+            )
 
     def hashes(self) -> dict[str, str]:
         """config_hash, data_hash (features and tables of every part) and split_hash (speakers of each part)."""

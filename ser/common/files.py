@@ -335,7 +335,8 @@ def write_section(path: Path, text: str) -> None:
         text: the section, beginning with its `## ` line.
     """
     heading = text.partition("\n")[0]
-    content = path.read_text(encoding="utf-8") if path.is_file() else ""
+    with as_input_error("not UTF-8 text", path, "give another file", ValueError):
+        content = path.read_text(encoding="utf-8") if path.is_file() else ""
     sections = [section.strip() for section in re.split(r"(?m)^(?=## )", content)]
     others = [section for section in sections if section and section.partition("\n")[0] != heading]
     write_text(path, "\n\n".join([*others, text]))
@@ -351,15 +352,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, fix: str = "remove it and run its stage again") -> Any:
     """Read a JSON file.
+
+    Args:
+        path: of the file.
+        fix: what to do about one that is damaged.
 
     Raises:
         InputError: the file is absent or not JSON.
     """
     check_regular(Path(path), "run the stage that writes it")
     log.debug("reading %s", path)
-    fix = "remove it and run its stage again"
     with as_input_error("not readable as JSON", path, fix, ValueError, RecursionError):
         return json.loads(Path(path).read_text(encoding="utf-8"))
 

@@ -47,7 +47,9 @@ def read_record(path: Path, kind: Any, fix: str, files: Iterable[str] | None = (
     Raises:
         InputError: the file or one of the others is absent, of another kind, or was changed.
     """
-    value = read_json(path)
+    if not path.exists():
+        raise InputError("no such file", path, fix)
+    value = read_json(path, fix)
     if not isinstance(value, dict):
         raise InputError(f"expected an object, found {type(value).__name__}", path, fix)
     recorded = value.pop(RECORDED, None)

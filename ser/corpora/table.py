@@ -36,6 +36,8 @@ PART_NAMES = {
     "valid": "valid validation val dev devel development validacao validacion validazione validierung",
     "test": "test testing teste prueba",
 }
+# White space and invisible characters at the ends of a cell.
+ENDS = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+$")
 MISSING = {"", "nan", "<na>", "na", "n/a", "null", "none"}
 EXCEL_ERROR = re.compile(r"#(\S+[!?]|N/?[ADV])", re.IGNORECASE)  # in several languages: #REF!, #BEZUG!, #N/A, #NV, #N/D
 # Characters that speakers and ids must not have.
@@ -53,6 +55,11 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(read_utf8(path).split("\n"), 1):
         if line.strip():
             yield line.strip(), f"{path}:{number}"
+
+
+def stripped_cell(text: str) -> str:
+    """A cell without white space and invisible characters, such as U+200B, at its ends."""
+    return ENDS.sub("", text.strip())
 
 
 def read_utf8(path: Path) -> str:
@@ -133,8 +140,8 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
     line = skipped + 1
     try:
         for fields in reader:
-            if any(stripped := [field.strip() for field in fields]):
-                rows.append((line, stripped))
+            if any(cells := [stripped_cell(field) for field in fields]):
+                rows.append((line, cells))
             line = skipped + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"not readable as a table ({error})", f"{path}:{line}", "fix the quotes") from None
@@ -142,7 +149,7 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
 
 
 def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
-    texts = [["" if value is None else str(value).strip() for value in row] for row in read_workbook(path)]
+    texts = [["" if value is None else stripped_cell(str(value)) for value in row] for row in read_workbook(path)]
     header: list[str] = next(filter(any, texts), [])  # the first row that is not blank
     width = max((number for number, text in enumerate(header, 1) if text), default=0)
     texts = [fields[:width] for fields in texts]
@@ -315,6 +322,7 @@ class Names:
         Raises:
             Issue: another speaker's name differs only in case or in replaced characters.
         """
+        name = unicodedata.normalize("NFC", name)
         clean = self._clean(name, NOT_IN_SPEAKER)
         other, other_origin = self.speakers.setdefault(clean.casefold(), (name, origin))
         if other != name:

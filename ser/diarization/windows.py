@@ -163,7 +163,9 @@ def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
         identical &= bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
         lengths = np.diff(np.append(starts, block.shape[1]))
-        powers.append(np.add.reduceat(np.square(block, dtype=np.float64), starts, axis=1) / lengths)
+        values = block.astype(np.float64)
+        squares, means = (np.add.reduceat(v, starts, axis=1) / lengths for v in (values**2, values))
+        powers.append(squares - means**2)  # around the mean: an offset is no sound
         peaks.append(extremes(block, size))
     if not samples:
         raise InputError(f"too short to hold a sample at {rate} Hz", path, "give a longer recording")

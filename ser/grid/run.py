@@ -266,8 +266,7 @@ def train(data: Data, folder: Path) -> None:
     """
     model = folder / MODEL
     if is_trained(folder):
-        if what := data.differs_in(load_tensors(model)[1]):
-            raise InputError(f"trained with another {what}", model, f"remove {folder}, or give another --exp folder")
+        data.check_trained(load_tensors(model)[1], folder)
         return
     data.check_confounded(data.experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")

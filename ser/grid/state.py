@@ -13,7 +13,16 @@ from typing import Any
 
 from ser.common import InputError, read_json, write_json
 from ser.common.files import append_text, hold, lock_file
-from ser.common.run_folder import EXPERIMENT_LOCK, FAILED, RESULT, TRAINING_LOCK, ZERO_SHOT, is_scored, posteriors_path
+from ser.common.run_folder import (
+    EXPERIMENT_LOCK,
+    FAILED,
+    LOG,
+    RESULT,
+    TRAINING_LOCK,
+    ZERO_SHOT,
+    is_scored,
+    posteriors_path,
+)
 from ser.config import Experiment
 from ser.scoring.files import read_finished, read_train, read_zero_shot
 
@@ -60,7 +69,7 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
         return RunStatus(State.MISSING)
     problem = find_problem(folder, experiment)
     if problem:
-        return RunStatus(State.FAILED, problem, folder / RESULT)
+        return RunStatus(State.FAILED, problem, folder / LOG)
     scored = read_zero_shot_hashes(folder)
     return RunStatus(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
 

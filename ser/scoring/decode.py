@@ -35,7 +35,7 @@ class Decoder:
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         path = folder / MODEL
-        read_train(folder, [MODEL])
+        self._train = read_train(folder, [MODEL])
         tensors, meta = load_tensors(path, verified=True)
         self.experiment, self.folder, self.model = experiment, folder, digest(path)
         self.network = build(experiment, meta["classes"])
@@ -95,8 +95,9 @@ class Decoder:
             One line for each part.
 
         Raises:
-            InputError: no corpus has such a part.
+            InputError: no corpus has such a part, or the training was of other settings or data.
         """
+        data.check_trained(self._train, self.folder)
         parts = data.parts(name)
         if not parts:
             raise InputError(f"none of {', '.join(self.experiment.corpora)} has {name} speakers", self.folder)

@@ -18,7 +18,7 @@ from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import answers_path, result_path
 from ser.config import Experiment, differences
 from ser.config.metrics import columns, scores
-from ser.scoring.files import RESCORE, read_answers, read_result, read_scored_answers
+from ser.scoring.files import RESCORE, read_answers, read_finished, read_scored_answers
 from ser.scoring.posteriors import Posteriors, read_posteriors
 from ser.scoring.results_table import (
     budget_notes,
@@ -99,7 +99,7 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
     groups: dict[tuple[str, ...], list[tuple[dict[str, Any], Path]]] = {}
     for exp_dir in exp_dirs:
         for path in result_paths(exp_dir):
-            result = read_result(path, answers=True)
+            result = read_finished(path.parent, answers=True)[0]
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))

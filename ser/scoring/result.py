@@ -97,10 +97,7 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
         InputError: the training was of other settings, data or split than these.
     """
     train = files.read_train(folder)
-    if what := data.differs_in(train):
-        raise InputError(
-            f"trained with another {what}", folder, "remove it and run stages 4 to 6, or give another --exp folder"
-        )
+    data.check_trained(train, folder)
     return train
 
 

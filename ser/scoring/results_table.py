@@ -18,7 +18,7 @@ from ser.common.run_folder import CONFIG, RESULT, files_of_runs
 from ser.config import Experiment, differences, dotted, load, read_experiment, result_affecting_keys
 from ser.config.load import ROOT
 from ser.config.metrics import columns
-from ser.scoring.files import find_files, read_result
+from ser.scoring.files import find_files, read_finished
 
 # Settings with a column of their own, or that appear in one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
@@ -37,7 +37,7 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
         InputError: a folder holds none, or one is not readable.
     """
     return [
-        {**read_result(path), "folder": path.parent, "experiment": settings_of(path.parent)}
+        {**read_finished(path.parent)[0], "folder": path.parent, "experiment": settings_of(path.parent)}
         for exp_dir in exp_dirs
         for path in result_paths(exp_dir)
     ]
@@ -74,12 +74,18 @@ def _arguments(result: dict[str, Any], recipe: str) -> list[str]:
     experiment = result.get("experiment")
     if experiment is not None:
         with suppress(InputError):  # the preset of a recipe that is absent
-            preset = load(result["preset"], Path(recipe).resolve().parent, [f"corpora=[{named['corpora']}]"])
+            preset = load(result["preset"], _script(recipe).parent, [f"corpora=[{named['corpora']}]"])
             named |= {key: _argument(value) for key, value in _different(preset, experiment).items()}
     exp_dir = result["folder"].resolve().parents[2]
     if exp_dir.name != "exp":
         named["exp"] = os.path.relpath(exp_dir, ROOT) if exp_dir.is_relative_to(ROOT) else str(exp_dir)
     return [word for key, value in named.items() for word in (f"--{key}", value)]
+
+
+def _script(recipe: str) -> Path:
+    """A run.sh that is named from the current folder or, as run.sh names itself, from the toolkit's."""
+    path = Path(recipe).resolve()
+    return path if path.is_file() else ROOT / recipe
 
 
 def _argument(value: Any) -> str:

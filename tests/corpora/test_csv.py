@@ -8,6 +8,7 @@ from ser.corpora import read_protocol
 from ser.corpora.kaldi import read_table
 from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
+from ser.corpora.table import Names, read_sheet
 
 HEADER = "path,speaker,emotion"
 
@@ -25,6 +26,15 @@ def lab(tmp_path):
 def lines(separator=",", header=HEADER):
     rows = [(f"wav/{s}_{label}.wav", s, label) for s in ("ana", "bia", "caio") for label in LABELS]
     return [header.replace(",", separator), *(separator.join(row) for row in rows)]
+
+
+def test_invisible_characters_at_the_ends_of_cells_and_decomposed_accents_are_no_other_name(tmp_path):
+    path = tmp_path / "lab.csv"
+    path.write_text("path,speaker\na.wav,\u200bjosé\u200b\u00a0\nb.wav,jose\u0301\ufeff\n", encoding="utf-8")
+    _, rows, _ = read_sheet(path)
+    names = Names("lab")
+    assert [names.speaker(fields[1], origin) for fields, origin in rows] == ["lab_josé", "lab_josé"]
+    assert names.replaced == {}
 
 
 def test_a_plain_table_needs_no_code(lab):

@@ -79,16 +79,21 @@ def test_blocks_of_a_file_are_the_file(tmp_path):
 
 
 def test_levels_by_hand(tmp_path):
-    left = np.concatenate([np.full(2000, 0.1), np.zeros(2000), np.full(3000, -0.01)])
+    left = np.repeat([0.1, 0, -0.01], [2000, 2000, 3000]) * np.tile([1, -1], 3500)
     soundfile.write(tmp_path / "a.wav", np.stack([left, left], axis=1), RATE, subtype="FLOAT")
     found = read_levels(tmp_path / "a.wav", RATE, 0.25)
     # 3.5 cells: the half cell counts.
     np.testing.assert_allclose(found.levels[0], [-20, -100, -40, -40], atol=1e-3)
-    np.testing.assert_allclose(found.extremes[0][:, 0], [0.1, 0, -0.01, -0.01], atol=1e-7)
+    np.testing.assert_allclose(found.extremes[0], [[-0.1, 0.1], [0, 0], [-0.01, 0.01], [-0.01, 0.01]], atol=1e-7)
     assert found.duration == 7000 / RATE
     assert len(found.levels) == 1  # both channels are the same
     soundfile.write(tmp_path / "b.wav", np.stack([left, -left], axis=1), RATE, subtype="FLOAT")
     assert len(read_levels(tmp_path / "b.wav", RATE, 0.25).levels) == 2
+
+
+def test_an_offset_is_no_sound(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(4000, 0.25), RATE, subtype="FLOAT")
+    assert read_levels(tmp_path / "a.wav", RATE, 0.25).levels[0].tolist() == [-100, -100]
 
 
 def test_speech_is_half_likely_so_far_below_the_loud_parts():

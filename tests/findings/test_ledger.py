@@ -417,6 +417,40 @@ def test_a_second_ledger_opens_files_of_new_and_changed_runs_alone(exp, monkeypa
     assert tables(exp) == found
 
 
+@pytest.mark.parametrize("rows", [{"runs": 1}, {"predictions": 5}, {"runs": 2, "predictions": 12}])
+def test_a_ledger_of_other_row_groups_is_read_again_from_its_runs(exp, rows):
+    build(exp)
+    before, folder = tables(exp), exp.parent / "ledger"
+    for name, size in rows.items():
+        path = folder / f"{name}.parquet"
+        pq.write_table(pq.read_table(path), path, row_group_size=size)
+    recorded_again(folder / "ledger.json")
+    recorded_again(folder / ".sources.json")
+    assert len(opened(exp, lambda: build(exp))) == 4
+    assert tables(exp) == before
+
+
+def test_a_ledger_whose_parts_are_not_of_each_other_is_refused(exp):
+    build(exp)
+    folder = exp.parent / "ledger"
+    path = folder / "predictions.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.slice(8), path)
+    recorded_again(folder / "ledger.json")
+    with refuses(
+        "has 16 rows, and ledger.json counts 24", where="predictions.parquet", fix="run steps/ledger.py again"
+    ):
+        load_ledger(folder, PAPER, {})
+    recorded_again(folder / "ledger.json", predictions=16)
+    with refuses("has no prediction of", where="predictions.parquet"):
+        load_ledger(folder, PAPER, {})
+    (folder / "ledger.json").write_text("{")
+    with refuses("not readable as JSON", where="ledger.json", fix="run steps/ledger.py again"):
+        load_ledger(folder, PAPER, {})
+    (folder / "ledger.json").unlink()
+    assert build(exp)["predictions"] == 24
+
+
 def test_a_damaged_run_is_named_by_every_ledger_and_a_damaged_ledger_is_not_read(exp):
     folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
     recorded_again(folder / "zero_shot.json", config_hash="another")

@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from ser.findings.ledger.tables import PARQUET, Tables, write_ledger
 from ser.grid.saved import read_saved_runs
 from ser.grid.state import read_zero_shot_hashes
 from ser.scoring.files import find_files, read_train
+
+if TYPE_CHECKING:
+    import pyarrow
 
 RUN_COLUMNS = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
 # What the runs of a ledger were read from, so that the next ledger reads only new and changed runs.
@@ -102,7 +105,8 @@ def _is_saved(folder: Path, saved_runs: Mapping[str, Mapping[str, Any]]) -> bool
 
 
 def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: str) -> dict[str, Any]:
-    if out.is_dir() and any(out.iterdir()) and not (out / "ledger.json").is_file():
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if not names <= {"ledger.json", "README.md", SOURCES, *PARQUET} and "ledger.json" not in names:
         raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
     stamps: dict[str, str] = {}
@@ -182,33 +186,52 @@ def _earlier(out: Path, reader: str) -> dict[str, tuple[str, Callable[[], Tables
     """Runs of the ledger that is replaced: folder -> stamp of its files, and what reads its rows.
 
     One row group is in memory at a time; since runs are asked for in the order of the ledger, each is read once.
+    Nothing is used of a ledger whose row groups are not those of `write_ledger`.
     """
     stamps = _read_stamps(out, reader)
     if not stamps:
         return {}
+    groups = []
+    for runs, predictions in zip_longest(
+        read_row_groups(out / "runs.parquet", {key: FILES["runs"][key] for key in ("run", "folder")}),
+        read_row_groups(out / "predictions.parquet", {"run": FILES["predictions"]["run"]}),
+    ):
+        if runs is None or predictions is None:
+            return {}
+        lengths = _consecutive(predictions["run"])
+        if [run for run, _ in lengths] != runs["run"].to_pylist():
+            return {}
+        ends = np.cumsum([0, *(length for _, length in lengths)]).tolist()
+        groups.append((runs["folder"].to_pylist(), list(pairwise(ends))))
 
     @lru_cache(maxsize=1)
-    def group_rows(group: int) -> list[Tables]:
-        runs, predictions = (
-            next(read_row_groups(out / f"{name}.parquet", columns, groups=[group])) for name, columns in FILES.items()
-        )
-        counts = {entry["values"]: entry["counts"] for entry in predictions["run"].value_counts().to_pylist()}
-        ends = np.cumsum([0, *(counts[run] for run in runs["run"].to_pylist())])
-        return [
-            {"runs": runs.slice(row, 1), "predictions": predictions.slice(start, end - start)}
-            for row, (start, end) in enumerate(pairwise(ends.tolist()))
-        ]
+    def group_rows(group: int) -> Tables:
+        return {
+            name: next(read_row_groups(out / f"{name}.parquet", columns, groups=[group]))
+            for name, columns in FILES.items()
+        }
 
-    def rows_of(group: int, row: int) -> Tables:
-        return group_rows(group)[row]
+    def rows_of(group: int, row: int, start: int, end: int) -> Tables:
+        tables = group_rows(group)
+        return {"runs": tables["runs"].slice(row, 1), "predictions": tables["predictions"].slice(start, end - start)}
 
-    folders = read_row_groups(out / "runs.parquet", {"folder": FILES["runs"]["folder"]})
     return {
-        folder: (stamps[folder], partial(rows_of, group, row))
-        for group, table in enumerate(folders)
-        for row, folder in enumerate(table["folder"].to_pylist())
+        folder: (stamps[folder], partial(rows_of, group, row, *span))
+        for group, (folders, spans) in enumerate(groups)
+        for row, (folder, span) in enumerate(zip(folders, spans, strict=True))
         if folder in stamps
     }
+
+
+def _consecutive(column: pyarrow.ChunkedArray) -> list[tuple[str, int]]:
+    """Values of a column of words in their order, and how often each is repeated there."""
+    if not len(column):
+        return []
+    words = column.unify_dictionaries().combine_chunks()
+    codes = words.indices.to_numpy()
+    starts = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1))
+    lengths = np.diff(starts, append=len(codes)).tolist()
+    return list(zip(words.dictionary.take(words.indices.take(starts)).to_pylist(), lengths, strict=True))
 
 
 def _tables_of(row: Mapping[str, Any], predictions: Mapping[str, list[Any]]) -> Tables:

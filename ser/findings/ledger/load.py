@@ -99,6 +99,7 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
             raise InputError(f"{folder} has no such column; it has {', '.join(RUNS)}", f"--only {key}={value}")
     read = {name: kind for name, kind in RUNS.items() if name not in UNUSED or name in only}
     rows = [_valid(folder / "runs.parquet", row) for row in read_parquet(folder / "runs.parquet", read).to_pylist()]
+    _check_count(folder / "runs.parquet", summary["runs"], len(rows))
     for key, value in only.items():
         rows = [row for row in rows if str(row[key]) == value]
     runs = [
@@ -119,6 +120,10 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
         raise InputError(f"{folder} has no such runs of several corpora", f"--budget {budget}", "leave the option out")
     budgets.sort(key=lambda name: name != budget)
     predictions = _read_predictions(folder / "predictions.parquet")
+    _check_count(folder / "predictions.parquet", summary["predictions"], len(predictions))
+    tested = set(predictions["run"].unique())
+    if lacking := [row["folder"] for row in runs if row["run"] not in tested]:
+        raise InputError(f"has no prediction of {lacking[0]}", folder / "predictions.parquet", AGAIN)
     ledgers = []
     for name in budgets:
         rows = _of_budget(runs, name)
@@ -204,6 +209,11 @@ def _read_predictions(path: Path) -> pd.DataFrame:
     for name, known in words.items():
         categories[name] = pd.Categorical.from_codes(np.concatenate(codes.pop(name)), list(known))
     return pd.DataFrame(categories, copy=False)
+
+
+def _check_count(path: Path, recorded: int, rows: int) -> None:
+    if rows != recorded:
+        raise InputError(f"has {rows} rows, and ledger.json counts {recorded}", path, AGAIN)
 
 
 def _valid(path: Path, row: dict[str, Any]) -> dict[str, Any]:
