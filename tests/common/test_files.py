@@ -245,6 +245,14 @@ def test_a_section_replaces_the_one_of_its_heading(tmp_path):
     assert path.read_text() == "# Results\n\n## B\n\n### deeper\n\n## A\n\nnew\n"
 
 
+def test_a_section_is_appended_to_text_alone(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_bytes(b"\xff\xfe")
+    with refuses("not UTF-8 text", where="RESULTS.md"):
+        write_section(path, "## A\n\nnew\n")
+    assert path.read_bytes() == b"\xff\xfe"
+
+
 def test_a_lock_is_held_by_one_and_leaves_no_file(tmp_path):
     counter, starts = tmp_path / "counter", range(8)
     counter.write_text("0")

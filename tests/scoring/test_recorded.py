@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packed import finish
@@ -66,6 +67,20 @@ def test_weights_of_another_training_before_decoding(own, data):
     tensors, meta = load_tensors(own / "model.safetensors")
     save_tensors(own / "model.safetensors", {k: v + 1 for k, v in tensors.items()}, meta)
     refused(lambda: Decoder(data.experiment, own), "model.safetensors: changed since it was written")
+
+
+def test_settings_of_another_training_before_decoding(own, made):
+    other = made.open(made.experiment("training.max_epochs=2"))
+    refused(lambda: Decoder(other.experiment, own).decode_parts(other, "test"), "another config than its config.yaml")
+
+
+@pytest.mark.parametrize("name", ["train.json", "result.json"])
+def test_what_to_do_about_a_damaged_file_is_no_dead_end(own, name):
+    for damage in (lambda path: path.write_text("{"), lambda path: path.unlink()):
+        damage(own / name)
+        with pytest.raises(InputError) as caught:
+            read_record(own / name, dict[str, Any], "the way out")
+        assert caught.value.fix == "the way out"
 
 
 @pytest.mark.parametrize("name", ["decode_test/post.ark", "decode_valid/post.ark", "decode.json"])

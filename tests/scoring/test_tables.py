@@ -1,9 +1,11 @@
 import json
 
 import pytest
-from scored import whole_result
+from conftest import refuses
+from scored import whole_result, whole_train
 
-from ser.config import write_experiment
+from ser.config import load, write_experiment
+from ser.config.load import ROOT
 from ser.scoring.result import describe_data
 from ser.scoring.results_table import read_results, results_table
 
@@ -104,3 +106,23 @@ def test_the_command_of_a_row_names_what_its_preset_has_otherwise(made, tmp_path
     assert "--batches.speeds '[0.9,1.1]'" in line
     assert "learning_rate" not in line  # as in the preset
     assert line.endswith(f"--exp {tmp_path}/exp_try`.")
+
+
+@pytest.mark.parametrize("script", ["egs/mini/run.sh", "run.sh"])
+def test_a_recipe_is_named_from_the_toolkit_or_the_current_folder(tmp_path, monkeypatch, script):
+    folder = tmp_path / "exp" / "mini_en" / "cell" / "fold1_seed0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps({**result(1), "corpora": ["mini_en"], "preset": "mini"}))
+    recipe = ROOT / "egs" / "mini"
+    write_experiment(load("mini", recipe, ["corpora=[mini_en]", "training.max_epochs=7"]), folder / "config.yaml")
+    monkeypatch.chdir(recipe)
+    assert "--training.max_epochs 7" in results_table(read_results([tmp_path / "exp"]), "the command", script)
+
+
+def test_a_result_is_that_of_its_training(made, tmp_path):
+    folder = tmp_path / "exp" / "c" / "cell" / "fold1_seed0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result(1)))
+    (folder / "train.json").write_text(json.dumps(whole_train(config_hash="another")))
+    with refuses("config_hash is not as in train.json", where="fold1_seed0/result.json"):
+        read_results([tmp_path / "exp"])
