@@ -81,7 +81,7 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
         samples: number of samples; None: to the end.
 
     Raises:
-        InputError: the file is absent, empty, truncated or not audio, has a sample that is not a number, or does not
+        InputError: the file is absent, empty, truncated or not audio, has a sample that is not finite, or does not
             contain the whole segment.
     """
     (audio,) = read_blocks(path, start, samples, sys.maxsize)
@@ -162,7 +162,7 @@ def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None
         valid = (np.abs(samples) <= LARGEST).all(axis=0)
         index = int(np.argmin(valid))
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
-        what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
+        what = "not a number" if np.isnan(value) else f"{value:g}, far beyond full scale (1)"
         raise damaged(f"sample {first + index} is {what}", name)
     if max(-low, high) > LOUD:
         unscaled = "Integers stored as floats must be divided by their full scale, such as 32768"

@@ -88,6 +88,8 @@ def prepare_corpus(
     issues = Issues((*LISTED, *EXAMINED) if allow_partial else ())
     listing = list_utterances(preparer, protocol, corpus_dir, audio_dir, allow_pipes, Issues())
     issues.report(listing.tolerated)
+    if not listing.utterances:
+        raise_issues(listing.tolerated)
     fingerprint = _fingerprint(preparer, protocol, listing, allow_partial)
     previous = None if recheck else _read_previous(out_dir, protocol, fingerprint)
     missing = [] if previous is None else _folds_to_write(with_splits(protocol, out_dir), out_dir, fold)

@@ -14,6 +14,9 @@ from lab import Lab
 from ser.common import InputError, read_json
 from ser.corpora.describe import incompleteness
 from ser.corpora.kaldi import read_table, validate
+from ser.corpora.prepare import prepare_corpus
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import read_protocol
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -346,3 +349,14 @@ def test_an_impossible_segment_is_left_out_of_a_partial_copy(tmp_path, start, en
         lab.prepare()
     assert "  1 lines of tables that cannot be used left out (left_out.tsv)" in lab.prepare(allow_partial=True)
     assert "s-a starts at" in (lab.out / "left_out.tsv").read_text()
+
+
+@pytest.mark.parametrize("allow_partial", [False, True])
+def test_why_no_file_is_of_the_corpus_is_said_also_if_some_may_be_left_out(tmp_path, allow_partial):
+    folder = tmp_path / "emodb"
+    folder.mkdir()
+    (folder / "03a01Fa.mp3").touch()
+    with refuses("none of its 1 audio files has a name of the corpus", where="emodb"):
+        prepare_corpus(
+            load_preparer("emodb"), read_protocol("emodb"), folder, tmp_path / "data" / "emodb", allow_partial
+        )
