@@ -408,7 +408,8 @@ def test_results_of_other_data_are_refused_and_never_mixed(own: StandIns, tmp_pa
     failures = Runner(grid, "next").shard(1)
     folders = [grid.folder(e) for e in grid.experiments[2:]]
     assert [f.error for f in failures] == [
-        f"{folder}/model.safetensors: trained with another data; remove {folder}, or give another --exp folder"
+        f"{folder}: trained with another data; restore that, remove the folder and run stages 4 to 6 again, or give "
+        "another --exp folder"
         for folder in folders
     ]
     assert [state for name, state in states(grid).items() if name.startswith("ravdess/")] == [State.DONE] * 2
