@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common.errors import InputError
-from ser.common.files import digest, read_json, sha256, write_json
+from ser.common.files import check_regular, digest, read_json, sha256, write_json
 from ser.common.kinds import of_kind
 from ser.common.output import line
 
@@ -47,8 +47,7 @@ def read_record(path: Path, kind: Any, fix: str, files: Iterable[str] | None = (
     Raises:
         InputError: the file or one of the others is absent, of another kind, or was changed.
     """
-    if not path.exists():
-        raise InputError("no such file", path, fix)
+    check_regular(path, fix)
     value = read_json(path, fix)
     if not isinstance(value, dict):
         raise InputError(f"expected an object, found {type(value).__name__}", path, fix)

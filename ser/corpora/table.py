@@ -36,8 +36,8 @@ PART_NAMES = {
     "valid": "valid validation val dev devel development validacao validacion validazione validierung",
     "test": "test testing teste prueba",
 }
-# White space and invisible characters at the ends of a cell.
-ENDS = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+$")
+# White space, as far as U+3000, and invisible characters: what a cell does not have at its ends.
+BLANK = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 MISSING = {"", "nan", "<na>", "na", "n/a", "null", "none"}
 EXCEL_ERROR = re.compile(r"#(\S+[!?]|N/?[ADV])", re.IGNORECASE)  # in several languages: #REF!, #BEZUG!, #N/A, #NV, #N/D
 # Characters that speakers and ids must not have.
@@ -59,7 +59,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def stripped_cell(text: str) -> str:
     """A cell without white space and invisible characters, such as U+200B, at its ends."""
-    return ENDS.sub("", text.strip())
+    return text.strip(BLANK)
 
 
 def read_utf8(path: Path) -> str:

@@ -67,7 +67,7 @@ def estimated_time(grid: Grid) -> str:
     finished = [e for e in experiments if is_trained(grid.folder(e))]
     seconds: dict[tuple[str, int], list[float]] = {}
     for experiment in finished[:: len(finished) // TIMED + 1]:
-        with suppress(InputError):  # damaged; the next run trains it again
+        with suppress(InputError):  # damaged
             train = read_train(grid.folder(experiment))
             if train["seconds_per_epoch"] is not None:
                 total = train["seconds_per_epoch"] * train["epochs"]

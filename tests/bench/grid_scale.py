@@ -17,10 +17,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scale import growth, script, write_protocol
+from scale import growth, ledger, report, script, write_protocol
 
 CORPORA = ("one", "two", "three", "four", "five")
-CELLS, FOLDS = 31 * 4, 5
+FOLDS = 5
 GRID = f"""corpora: [{", ".join(CORPORA)}]
 combinations: all
 task: [multi]
@@ -83,11 +83,6 @@ def status(folder: Path, seeds: int) -> None:
     script(folder, "grid.py", "status", "--complete", "true", "--seeds", wanted, *where)
 
 
-def ledger(folder: Path, seeds: int) -> None:
-    """Make the ledger."""
-    script(folder, "ledger.py", folder / "exp", *grid_options(folder))
-
-
 def tables(folder: Path, seeds: int) -> None:
     """Make the table of all results."""
     script(folder, "tables.py", *(folder / "exp").glob("strict_*"))
@@ -96,11 +91,6 @@ def tables(folder: Path, seeds: int) -> None:
 def findings(folder: Path, seeds: int) -> None:
     """Make the tables of the ledger."""
     script(folder, "findings.py", folder / "exp" / "ledger", *grid_options(folder))
-
-
-def report(folder: Path, seeds: int) -> None:
-    """Make the report page."""
-    script(folder, "report.py", folder / "exp" / "findings")
 
 
 MEASURED: dict[str, Callable[[Path, int], None]] = {
